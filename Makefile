@@ -1,0 +1,43 @@
+# `make check` is what a change must pass; `make` alone says what else there is.
+PYTHON ?= python
+
+.PHONY: help check format format-check lint types layering test golden bench fuzz docs clean
+
+help:
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+check: format-check lint types layering test ## everything below that must pass
+
+format: ## rewrite the sources in the house format
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix --select I .
+
+format-check: ## fail where `make format` would change something
+	$(PYTHON) -m ruff format --check .
+
+lint: ## ruff's rules
+	$(PYTHON) -m ruff check .
+
+types: ## mypy, strict
+	$(PYTHON) -m mypy
+
+layering: ## imports point downward only
+	lint-imports --no-logo
+
+test: ## tests and doctests (the four checks above run once, not again inside pytest)
+	$(PYTHON) -m pytest -m "not house"
+
+golden: ## rewrite the golden files; read the diff before you commit it
+	$(PYTHON) -m pytest -m "not house" --update-golden
+
+bench: ## every benchmark, losses first
+	$(PYTHON) -m bench
+
+fuzz: ## the hypothesis tests, many more examples
+	HYPOTHESIS_PROFILE=fuzz $(PYTHON) -m pytest -m "not house" -k hypothesis
+
+docs: ## the documentation site, into site/
+	$(PYTHON) -m mkdocs build --strict
+
+clean: ## remove what building and testing left behind
+	rm -rf build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage*

@@ -1,0 +1,176 @@
+"""What is known of a kernel's loops before any code is emitted: lanes, weight, what is accumulated and stored where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tensorjit.ir.kernel import (
+    MATH,
+    Accumulate,
+    Apply,
+    Const,
+    Expr,
+    For,
+    If,
+    Let,
+    Load,
+    Reduction,
+    Ref,
+    Stmt,
+    Store,
+)
+
+__all__ = [
+    "accumulated",
+    "expressions",
+    "is_innermost",
+    "lanes",
+    "multiplier",
+    "reduction_lanes",
+    "statements",
+    "stored",
+    "weight",
+]
+
+VECTOR_BYTES = 64
+"""The logical vector: the same on every target, so that sums are added up in the same order everywhere."""
+
+
+def statements(body: Iterable[Stmt]) -> Iterator[Stmt]:
+    """All statements of a body, those of inner bodies included."""
+    stack = [iter(body)]
+    while stack:
+        for stmt in stack[-1]:
+            yield stmt
+            if isinstance(stmt, For):
+                stack.append(iter(stmt.body))
+                break
+            if isinstance(stmt, If):
+                stack.append(iter((*stmt.then, *stmt.orelse)))
+                break
+        else:
+            stack.pop()
+
+
+def expressions(stmt: Stmt) -> tuple[Expr, ...]:
+    """The expressions of one statement, those of inner statements excluded; positions and indices last."""
+    match stmt:
+        case For(extent=extent):
+            return (extent,)
+        case If(cond=cond):
+            return (cond,)
+        case Let(expr=expr):
+            return (expr,)
+        case Store(indices=indices, expr=expr):
+            return (expr, *indices)
+        case Accumulate(expr=expr, position=None):
+            return (expr,)
+        case Accumulate(expr=expr, position=position):
+            return (expr, position)
+    raise AssertionError(stmt)
+
+
+def _value_nodes(stmt: Stmt) -> Iterator[Expr]:
+    """The nodes that compute elements: not extents, indices and positions."""
+    if isinstance(stmt, For | If):
+        return
+    stack = [expressions(stmt)[0]]
+    while stack:
+        node = stack.pop()
+        yield node
+        if isinstance(node, Apply):
+            stack.extend(node.args)
+
+
+def lanes(loop: For) -> int:
+    """The lanes of a vector loop: as many of the widest elements it computes with as the logical vector holds."""
+    widest = 1
+    for stmt in statements(loop.body):
+        for node in _value_nodes(stmt):
+            if isinstance(node, Const) or (isinstance(node, Ref) and node.name != loop.index):
+                continue
+            size = node.dtype.part.size
+            widest = max(widest, 4 if node.dtype.name == "f16" else size)
+        if isinstance(stmt, For):
+            widest = max([widest, *(r.dtype.part.size for r in stmt.reductions)])
+    return VECTOR_BYTES // widest
+
+
+def multiplier(loop: For) -> int:
+    """How many logical vectors a turn of the unrolled main loop takes: fewer where registers would not suffice."""
+    nodes = loads = accumulators = 0
+    for stmt in statements(loop.body):
+        accumulators += isinstance(stmt, Accumulate)
+        for node in _value_nodes(stmt):
+            if isinstance(node, Apply):
+                nodes += 1
+                if node.intrinsic in MATH or node.intrinsic in ("floordiv", "mod", "truncrem"):
+                    return 1
+            if isinstance(node, Load):
+                loads += 1
+                if any(isinstance(n, Load) for i in node.indices for n in _nodes(i)):
+                    return 1
+    pressure = nodes + 2 * loads + 2 * accumulators
+    return 4 if pressure <= 8 else 2 if pressure <= 24 else 1
+
+
+def _nodes(expr: Expr) -> Iterator[Expr]:
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        yield node
+        if isinstance(node, Apply):
+            stack.extend(node.args)
+        elif isinstance(node, Load):
+            stack.extend(node.indices)
+
+
+def weight(body: Iterable[Stmt]) -> int:
+    """The work of a turn, in units of about a nanosecond a lane."""
+    count = 0
+    for stmt in statements(body):
+        for node in _value_nodes(stmt):
+            if isinstance(node, Apply):
+                count += 16 if node.intrinsic in MATH else 1
+    return 1 + count // 16
+
+
+def size(body: Iterable[Stmt]) -> int:
+    """The number of operations in a body."""
+    return sum(isinstance(node, Apply) for stmt in statements(body) for node in _value_nodes(stmt))
+
+
+def accumulated(body: Iterable[Stmt]) -> tuple[str, ...]:
+    """The names of the reductions that a body feeds, in order."""
+    return tuple(dict.fromkeys(s.name for s in statements(body) if isinstance(s, Accumulate)))
+
+
+def directly_accumulated(body: Iterable[Stmt]) -> tuple[str, ...]:
+    """Those that it feeds outside inner loops."""
+    names: dict[str, None] = {}
+    stack = list(body)
+    while stack:
+        stmt = stack.pop()
+        if isinstance(stmt, Accumulate):
+            names[stmt.name] = None
+        elif isinstance(stmt, If):
+            stack.extend((*stmt.then, *stmt.orelse))
+    return tuple(sorted(names))
+
+
+def stored(body: Iterable[Stmt]) -> frozenset[str]:
+    return frozenset(s.view for s in statements(body) if isinstance(s, Store))
+
+
+def is_innermost(loop: For) -> bool:
+    return not any(isinstance(s, For) for s in statements(loop.body))
+
+
+def reduction_lanes(loop: For, reduction: Reduction) -> int:
+    """The lanes that a reduction of `loop` is spread over by vector loops in it; 1 if it is fed by scalar loops alone."""
+    counts = {
+        lanes(s)
+        for s in (loop, *statements(loop.body))
+        if isinstance(s, For) and s.kind == "vector" and reduction.name in accumulated(s.body)
+    }
+    return min(counts, default=1)

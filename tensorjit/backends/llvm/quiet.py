@@ -1,0 +1,65 @@
+"""Floating-point comparisons that raise no flag for a quiet NaN.
+
+LLVM assumes that nobody reads the status flags, so it selects for an ordinary `fcmp olt` the signalling compare of
+AVX and AVX-512 (`vcmpltpd`, predicate LT_OS), which raises `invalid` for every NaN; NumPy's comparisons raise nothing.
+The constrained compare (LLVM language reference, "Constrained Floating-Point Intrinsics") selects the quiet one, also
+in a function without `strictfp`. The same holds for `llvm.minnum` and `llvm.maxnum`: `vminpd` signals.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+QUIET_ANYWAY = frozenset({"oeq", "one", "ueq", "une", "ord", "uno"})
+
+
+def suffix(typ: ir.Type) -> str:
+    """The type's part of an intrinsic's name.
+
+    >>> suffix(ir.VectorType(ir.DoubleType(), 4))
+    'v4f64'
+    """
+    if isinstance(typ, ir.VectorType):
+        return f"v{typ.count}{suffix(typ.element)}"
+    if isinstance(typ, ir.IntType):
+        return f"i{typ.width}"
+    return str(typ.intrinsic_name)
+
+
+def declare(module: ir.Module, name: str, result: ir.Type, parameters: list[ir.Type]) -> Any:
+    """The function of this name in module, declared if it is not there yet."""
+    known = module.globals.get(name)
+    return known if known is not None else ir.Function(module, ir.FunctionType(result, parameters), name)
+
+
+def quiet_fcmp(builder: ir.IRBuilder, predicate: str, a: ir.Value, b: ir.Value) -> ir.Value:
+    """`fcmp predicate a, b` that raises nothing for quiet NaNs; predicate as in LLVM (`olt`, `uge`, `une`, ...).
+
+    a and b are of one type: half, float, double or a vector of them; the result is i1 or a vector of i1. Half is
+    compared as float.
+
+    >>> module = ir.Module()
+    >>> f = ir.Function(module, ir.FunctionType(ir.IntType(1), [ir.DoubleType()] * 2), "less")
+    >>> b = ir.IRBuilder(f.append_basic_block())
+    >>> _ = b.ret(quiet_fcmp(b, "olt", *f.args))
+    >>> '@"llvm.experimental.constrained.fcmp.f64"' in str(f)
+    True
+    """
+    scalar = a.type.element if isinstance(a.type, ir.VectorType) else a.type
+    if isinstance(scalar, ir.HalfType):
+        wide = ir.VectorType(ir.FloatType(), a.type.count) if a.type is not scalar else ir.FloatType()
+        return quiet_fcmp(builder, predicate, builder.fpext(a, wide), builder.fpext(b, wide))
+    mask = ir.VectorType(ir.IntType(1), a.type.count) if a.type is not scalar else ir.IntType(1)
+    if predicate in QUIET_ANYWAY:
+        compare = builder.fcmp_ordered if predicate[0] == "o" else builder.fcmp_unordered
+        return compare(_OPERATORS[predicate[1:]], a, b)
+    module, metadata = builder.module, ir.MetaDataType()
+    name = f"llvm.experimental.constrained.fcmp.{suffix(a.type)}"
+    function = declare(module, name, mask, [a.type, a.type, metadata, metadata])
+    how = [ir.MetaDataString(module, predicate), ir.MetaDataString(module, "fpexcept.ignore")]
+    return builder.call(function, [a, b, *how])
+
+
+_OPERATORS = {"eq": "==", "ne": "!=", "rd": "ord", "no": "uno"}

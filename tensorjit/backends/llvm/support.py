@@ -1,0 +1,203 @@
+"""The support library: the cold paths that every entry shares, compiled once a process.
+
+tj_rt_miss           the end of a chain of entries: hand the call to Python, `self.__call__(*args, **kwargs)`
+tj_rt_release        drop the owned references in an array of slots
+tj_rt_fail           take the GIL back, turn a recorded error into a Python exception
+tj_rt_report         tell Python about floating-point flags
+tj_rt_poll           let signals in (Ctrl-C), from code that may have released the GIL
+tj_rt_self_overlaps  may two elements of one array share memory?
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+
+from llvmlite import ir
+
+from tensorjit.backends.llvm import abi
+from tensorjit.backends.llvm.abi import (
+    ERROR_ARGS,
+    I8,
+    I32,
+    I64,
+    PTR,
+    context_field,
+    global_variable,
+    stack_room,
+)
+from tensorjit.backends.llvm.engine import Engine, Library, default_engine
+from tensorjit.backends.llvm.symbols import FUNCTIONS, declare, host_symbols, object_symbol
+
+__all__ = ["build_support", "support_symbols"]
+
+_EXPORTS = tuple(name for name in FUNCTIONS if name.startswith("tj_rt_"))
+_CALL_NAME = "tj_const_call"  # the string "__call__"
+
+
+def support_symbols() -> Mapping[str, int]:
+    """The addresses of the support functions; compiles them at the first use."""
+    return _support()[1]
+
+
+@functools.cache
+def _support() -> tuple[Library, Mapping[str, int]]:
+    engine = default_engine()
+    library = link_support(engine, engine.compile_ir(build_support()))
+    return library, MappingProxyType({name: library.address(name) for name in _EXPORTS})
+
+
+def link_support(engine: Engine, data: bytes) -> Library:
+    """Link the object made of `build_support`."""
+    name = "__call__"
+    symbols = host_symbols(name for name in FUNCTIONS if name.startswith("tj_py_"))
+    return engine.link(data, symbols | {_CALL_NAME: id(name)}, exports=_EXPORTS, keep=[name])
+
+
+def build_support() -> ir.Module:
+    """The module of all support functions."""
+    module = ir.Module("tj_support")
+    for emit in (_emit_miss, _emit_release, _emit_fail, _emit_report, _emit_poll, _emit_self_overlaps):
+        emit(module)
+    return module
+
+
+def _define(module: ir.Module, name: str) -> tuple[ir.Function, ir.IRBuilder]:
+    function = declare(module, name)
+    return function, ir.IRBuilder(function.append_basic_block("entry"))
+
+
+def _emit_miss(module: ir.Module) -> None:
+    function, b = _define(module, "tj_rt_miss")
+    self, args, nargsf, names = function.args
+    method = b.call(declare(module, "tj_py_PyObject_GetAttr"), [self, object_symbol(module, _CALL_NAME)])
+    with b.if_then(b.icmp_unsigned("==", method, PTR(None)), likely=False):
+        b.ret(PTR(None))
+    result = b.call(declare(module, "tj_py_PyObject_Vectorcall"), [method, args, nargsf, names])
+    b.call(declare(module, "tj_py_Py_DecRef"), [method])
+    b.ret(result)
+
+
+@contextmanager
+def counted_loop(b: ir.IRBuilder, count: ir.Value, first: int = 0) -> Iterator[ir.Value]:
+    """A loop with an i64 index from `first` up to `count`; the body may add blocks but must fall through."""
+    before = b.block
+    head, body, after = (b.append_basic_block(name) for name in ("loop.head", "loop.body", "loop.end"))
+    b.branch(head)
+    b.position_at_end(head)
+    index = b.phi(I64)
+    index.add_incoming(I64(first), before)
+    b.cbranch(b.icmp_signed("<", index, count), body, after)
+    b.position_at_end(body)
+    yield index
+    index.add_incoming(b.add(index, I64(1)), b.block)
+    b.branch(head)
+    b.position_at_end(after)
+
+
+def _emit_release(module: ir.Module) -> None:
+    function, b = _define(module, "tj_rt_release")
+    slots, count = function.args
+    with counted_loop(b, count) as index:
+        slot = b.gep(slots, [index], source_etype=PTR)
+        owned = b.load(slot, typ=PTR)
+        # null first: what dropping it runs must not find it again
+        b.store(PTR(None), slot)
+        b.call(declare(module, "tj_py_Py_DecRef"), [owned])
+    b.ret_void()
+
+
+def _emit_take_gil(module: ir.Module, b: ir.IRBuilder, context: ir.Value) -> ir.Value:
+    """Take the GIL if it was released; the saved thread state, null if there was none."""
+    field = context_field(b, context, "saved_thread")
+    saved = b.load(field, typ=PTR)
+    with b.if_then(b.icmp_unsigned("!=", saved, PTR(None))):
+        b.call(declare(module, "tj_py_PyEval_RestoreThread"), [saved])
+        b.store(PTR(None), field)
+    return saved
+
+
+def _emit_call_with_ints(
+    module: ir.Module, b: ir.IRBuilder, callee: ir.Value, numbers: list[ir.Value]
+) -> ir.Value:
+    """`callee(*numbers)`: a new reference, or null with an exception set."""
+    letters = "".join("i" if number.type == I32 else "L" for number in numbers)
+    form = global_variable(module, ir.ArrayType(I8, len(letters) + 3), f"tj_form_{letters}")
+    form.initializer = ir.Constant(form.value_type, bytearray(f"({letters})\0".encode()))
+    form.linkage = "private"
+    return b.call(declare(module, "tj_py_PyObject_CallFunction"), [callee, form, *numbers])
+
+
+def _emit_fail(module: ir.Module) -> None:
+    function, b = _define(module, "tj_rt_fail")
+    context, raiser = function.args
+    _emit_take_gil(module, b, context)
+    status = b.load(context_field(b, context, "status"), typ=I32)
+    with b.if_then(b.icmp_unsigned("!=", status, I32(abi.STATUS_ERROR))):
+        b.ret_void()
+    code = b.load(context_field(b, context, "error_code"), typ=I32)
+    args = context_field(b, context, "error_args")
+    numbers = [b.load(b.gep(args, [I64(i)], source_etype=I64), typ=I64) for i in range(ERROR_ARGS)]
+    result = _emit_call_with_ints(module, b, raiser, [code, *numbers])
+    with b.if_then(b.icmp_unsigned("!=", result, PTR(None))):  # it did not raise: our bug, but not a crash
+        b.call(declare(module, "tj_py_Py_DecRef"), [result])
+        b.call(declare(module, "tj_py_PyErr_BadInternalCall"), [])
+    b.ret_void()
+
+
+def _emit_report(module: ir.Module) -> None:
+    function, b = _define(module, "tj_rt_report")
+    report, flags = function.args
+    result = _emit_call_with_ints(module, b, report, [flags])
+    with b.if_then(b.icmp_unsigned("==", result, PTR(None))):
+        b.ret(I32(-1))
+    b.call(declare(module, "tj_py_Py_DecRef"), [result])
+    b.ret(I32(0))
+
+
+def _emit_poll(module: ir.Module) -> None:
+    function, b = _define(module, "tj_rt_poll")
+    (context,) = function.args
+    saved = _emit_take_gil(module, b, context)
+    failed = b.icmp_signed("<", b.call(declare(module, "tj_py_PyErr_CheckSignals"), []), I32(0))
+    with b.if_then(failed, likely=False):
+        b.store(I32(abi.STATUS_EXCEPTION), context_field(b, context, "status"))
+        b.ret(I32(1))  # the GIL stays taken: the error path wants it
+    with b.if_then(b.icmp_unsigned("!=", saved, PTR(None))):
+        b.store(
+            b.call(declare(module, "tj_py_PyEval_SaveThread"), []), context_field(b, context, "saved_thread")
+        )
+    b.ret(I32(0))
+
+
+def _emit_self_overlaps(module: ir.Module) -> None:
+    """Sufficient test: with its axes in order of |stride|, an array whose every |stride| passes the reach of
+    all smaller axes has no two elements at one address. Anything else (as_strided windows, broadcasts) may
+    overlap."""
+    function, b = _define(module, "tj_rt_self_overlaps")
+    rank, dims, strides, itemsize = function.args
+
+    def axis(index: ir.Value) -> tuple[ir.Value, ir.Value]:
+        extent = b.load(b.gep(dims, [index], source_etype=I64), typ=I64)
+        stride = b.load(b.gep(strides, [index], source_etype=I64), typ=I64)
+        negative = b.icmp_signed("<", stride, I64(0))
+        return b.sub(extent, I64(1)), b.select(negative, b.neg(stride), stride)
+
+    found, reach = stack_room(b, I32), stack_room(b, I64)
+    b.store(I32(0), found)
+    with counted_loop(b, rank) as i:
+        extent, stride = axis(i)
+        with b.if_then(b.icmp_signed("<", extent, I64(0)), likely=False):
+            b.ret(I32(0))  # no element at all
+        b.store(itemsize, reach)
+        with counted_loop(b, rank) as j:
+            other_extent, other_stride = axis(j)
+            smaller = b.and_(b.icmp_signed("<=", other_stride, stride), b.icmp_unsigned("!=", i, j))
+            step = b.select(smaller, b.mul(other_extent, other_stride), I64(0))
+            b.store(b.add(b.load(reach, typ=I64), step), reach)
+        collides = b.icmp_signed("<", stride, b.load(reach, typ=I64))
+        collides = b.and_(collides, b.icmp_signed(">", extent, I64(0)))
+        b.store(b.or_(b.load(found, typ=I32), b.zext(collides, I32)), found)
+    b.ret(b.load(found, typ=I32))

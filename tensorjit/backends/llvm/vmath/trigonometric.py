@@ -1,0 +1,227 @@
+"""sin, cos and the reduction of their arguments.
+
+|x| = n pi/2 + r with |r| <= pi/4 (a little more where the quotient was rounded). For moderate x, three-part Cody-Waite
+with FMA: x - n P1 is exact, since it is a multiple of the last place of P1 and smaller than 1. Beyond that, a rare branch
+takes lanes one by one through `large`, a function of the module that multiplies by 192 bits of 2/pi (M. Payne and
+R. Hanek, Radian reduction for trigonometric functions, 1983).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llvmlite import ir
+
+from tensorjit.backends.llvm.quiet import declare
+from tensorjit.backends.llvm.vmath import coefficients as table
+from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, polynomial, rare, select
+from tensorjit.backends.llvm.vmath.sums import fast_sum, quotient
+
+SIN = {64: table.SIN_64, 32: table.SIN_32}
+COS = {64: table.COS_64, 32: table.COS_32}
+HALF_PI = {64: table.HALF_PI_64, 32: table.HALF_PI_32}
+MODERATE = {64: 2.0**27, 32: 2.0**17}  # up to here the rounding of the quotient stays harmless
+LINEAR = {64: 2.0**-30, 32: 2.0**-14}  # sin r = r below this, and r^2 might underflow
+LARGE = "tj.vmath.large"
+WORDS = "tj.vmath.two_over_pi"
+I64, I128, DOUBLE = ir.IntType(64), ir.IntType(128), ir.DoubleType()
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """|x| = quadrant pi/2 + r + low; only the last two bits of quadrant mean anything."""
+
+    quadrant: Lane
+    r: Lane
+    low: Lane
+
+
+def sin(x: Lane) -> Lane:
+    """Sine."""
+    number = reduced(x)
+    sine, cosine = sin_cos(number, x)
+    sign = (number.quadrant & 2) << (x.format.bits - 2)
+    sign = sign ^ (x.bits() & x.format.sign)
+    return (select(odd(number.quadrant), cosine, sine).bits() ^ sign).floats()
+
+
+def cos(x: Lane) -> Lane:
+    """Cosine."""
+    number = reduced(x)
+    sine, cosine = sin_cos(number, x)
+    sign = (number.quadrant + 1 & 2) << (x.format.bits - 2)
+    return (select(odd(number.quadrant), sine, cosine).bits() ^ sign).floats()
+
+
+def tan(x: Lane) -> Lane:
+    """Tangent, the quotient of sums of two numbers."""
+    number = reduced(x)
+    (s, s_low), (c, c_low) = sin_cos_parts(number, x)
+    turned = odd(number.quadrant)
+    above, above_low = select(turned, c, s), select(turned, c_low, s_low)
+    below, below_low = select(turned, s, c), select(turned, s_low, c_low)
+    result = quotient((above, above_low), (below, below_low))
+    sign = (number.quadrant << (x.format.bits - 1)) ^ (x.bits() & x.format.sign)
+    return (result.bits() ^ sign).floats()
+
+
+def odd(quadrant: Lane) -> Lane:
+    """Lanes whose last bit is set."""
+    return (quadrant & 1).unsigned("!=", 0)
+
+
+def sin_cos(number: Reduced, x: Lane) -> tuple[Lane, Lane]:
+    """sin(r + low) and cos(r + low)."""
+    sine, sine_rest, cosine, cosine_rest = _series(number, x)
+    return sine + sine_rest, cosine + cosine_rest
+
+
+def sin_cos_parts(number: Reduced, x: Lane) -> tuple[tuple[Lane, Lane], tuple[Lane, Lane]]:
+    """The same as sums of two numbers."""
+    sine, sine_rest, cosine, cosine_rest = _series(number, x)
+    return fast_sum(sine, sine_rest), fast_sum(cosine, cosine_rest)
+
+
+def _series(number: Reduced, x: Lane) -> tuple[Lane, Lane, Lane, Lane]:
+    """The leading part and the rest of sin(r + low), of cos(r + low)."""
+    bits = x.format.bits
+    magnitude = x.bits() & x.format.magnitude
+    r = select(magnitude.signed("<", x.format.word(LINEAR[bits])), 0.0, number.r)
+    z = r * r
+    half = z * 0.5
+    rough = 1.0 - half
+    sine_rest = fma(z * r, polynomial(z, SIN[bits]), number.low * rough)
+    lost = (1.0 - rough) - half
+    cosine_rest = fma(z * z, polynomial(z, COS[bits]), -(r * number.low)) + lost
+    return number.r, sine_rest, rough, cosine_rest
+
+
+def reduced(x: Lane) -> Reduced:
+    """The argument reduced, however large; NaN (and invalid raised) for an infinite one."""
+    form = x.format
+    first, second, third = HALF_PI[form.bits]
+    size = (x.bits() & form.magnitude).floats()
+    shifted = fma(size, table.TWO_OVER_PI[0], form.magic)
+    n = shifted - form.magic
+    rest = fma(n, -first, size)
+    product = n * second
+    # either may be the larger one, so the sum's error takes Knuth's six operations
+    r = rest - product
+    back = r - rest
+    low = (rest - (r - back)) - (product + back) - fma(n, second, -product)
+    low = fma(n, -third, low)
+    quick = [shifted.bits(), r, low]
+    far = size.bits().signed(">", form.word(MODERATE[form.bits]))
+    return Reduced(*rare(far, quick, lambda: _far(size, far)))
+
+
+def _far(size: Lane, far: Lane) -> list[Lane]:
+    """What `large` makes of the lanes that are far."""
+    # the table of `large` has no bits for small numbers
+    safe = select(far, size, MODERATE[size.format.bits])
+    exact = _each(safe) if size.width else _one(safe)
+    not_finite = size.bits().signed(">=", size.format.infinity)
+    nan = size - size
+    exact[1] = select(not_finite, nan, exact[1])
+    return exact
+
+
+def _one(size: Lane) -> list[Lane]:
+    """quadrant, r and low of one number."""
+    builder = size.builder
+    packed = builder.call(large(builder.module), [size.to(DOUBLE).value])
+    quadrant, high, low = (size.of(builder.extract_value(packed, i)) for i in range(3))
+    if size.format is F64:
+        return [quadrant, high, low]
+    r = high.to(ir.FloatType())
+    small = (high - r.to(DOUBLE)) + low
+    return [size.of(builder.trunc(quadrant.value, ir.IntType(32))), r, small.to(ir.FloatType())]
+
+
+def _each(size: Lane) -> list[Lane]:
+    """quadrant, r and low of every lane, in a loop: unrolled it would be most of the kernel."""
+    builder = size.builder
+    before, loop = builder.block, builder.append_basic_block("lane")
+    after = builder.append_basic_block("lanes")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    index = builder.phi(I64)
+    types = [size.like(ir.IntType(size.format.bits)), size.value.type, size.value.type]
+    vectors = [builder.phi(t) for t in types]
+    one = _one(size.of(builder.extract_element(size.value, index)))
+    grown = [builder.insert_element(v, new.value, index) for v, new in zip(vectors, one, strict=True)]
+    following = builder.add(index, I64(1))
+    starts = [I64(0), *(ir.Constant(t, ir.Undefined) for t in types)]
+    for phi, start, turn in zip([index, *vectors], starts, [following, *grown], strict=True):
+        phi.add_incoming(start, before)
+        phi.add_incoming(turn, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, I64(size.width)), loop, after)
+    builder.position_at_end(after)
+    return [size.of(v) for v in grown]
+
+
+def large(module: ir.Module) -> ir.Function:
+    """`{i64 quadrant, double r, double low} large(double size)` in module, for size >= 2^16 (no less: it would read before its table)."""
+    if LARGE in module.globals:
+        return module.globals[LARGE]
+    result = ir.LiteralStructType([I64, DOUBLE, DOUBLE])
+    function = ir.Function(module, ir.FunctionType(result, [DOUBLE]), LARGE)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    builder = ir.IRBuilder(function.append_basic_block())
+    parts = _payne_hanek(builder, function.args[0])
+    packed = ir.Constant(result, ir.Undefined)
+    for i, part in enumerate(parts):
+        packed = builder.insert_value(packed, part, i)
+    builder.ret(packed)
+    return function
+
+
+def _payne_hanek(b: ir.IRBuilder, size: ir.Value) -> list[ir.Value]:
+    """size = M 2^E; M times the bits of 2/pi from weight 2^(2-E) on, modulo 4, is in 128 bits of fixed point."""
+    word = b.bitcast(size, I64)
+    significand = b.or_(b.and_(word, I64((1 << 52) - 1)), I64(1 << 52))
+    # bits above weight 2^(2-E) of 2/pi make multiples of 4; the table begins with a word of zeros for E < 2
+    start = b.sub(b.lshr(word, I64(52)), I64(1075 + 2 - 64))
+    c, d, e = _window(b, start)
+    m = b.zext(significand, I128)
+    product = b.add(b.shl(b.mul(m, b.zext(c, I128)), I128(64)), b.mul(m, b.zext(d, I128)))
+    product = b.add(product, b.lshr(b.mul(m, b.zext(e, I128)), I128(64)))
+    nearest = b.lshr(b.add(product, I128(1 << 125)), I128(126))
+    fraction = b.sub(product, b.shl(nearest, I128(126)))  # signed, in units of 2^-126
+    return [b.trunc(nearest, I64), *_times_half_pi(b, fraction)]
+
+
+def _window(b: ir.IRBuilder, start: ir.Value) -> list[ir.Value]:
+    """Three words of 2/pi from bit `start` of the table on."""
+    words = (0, *table.TWO_OVER_PI_WORDS)
+    array = ir.ArrayType(I64, len(words))
+    stored = ir.GlobalVariable(b.module, array, WORDS)
+    stored.initializer = ir.Constant(array, list(words))
+    stored.global_constant, stored.linkage = True, "internal"
+    first = b.lshr(start, I64(6))
+    loaded = [
+        b.load(b.gep(stored, [b.add(first, I64(i))], source_etype=I64), typ=I64) for i in range(4)
+    ]
+    shift = b.and_(start, I64(63))
+    funnel = declare(b.module, "llvm.fshl.i64", I64, [I64] * 3)
+    return [b.call(funnel, [loaded[i], loaded[i + 1], shift]) for i in range(3)]
+
+
+def _times_half_pi(b: ir.IRBuilder, fraction: ir.Value) -> list[ir.Value]:
+    """fraction 2^-126 pi/2 as the sum of two doubles."""
+    negative = b.icmp_signed("<", fraction, I128(0))
+    size = b.select(negative, b.sub(I128(0), fraction), fraction)
+    zeros = b.call(declare(b.module, "llvm.ctlz.i128", I128, [I128, ir.IntType(1)]), [size, ir.IntType(1)(0)])
+    top = b.trunc(b.lshr(b.shl(size, zeros), I128(64)), I64)
+    long, short = b.and_(top, I64(~0x7FF)), b.and_(top, I64(0x7FF))
+    exponent = b.sub(I64(1023 - 62), b.trunc(zeros, I64))
+    sign = b.select(negative, I64(-(1 << 63)), I64(0))
+    scale = Lane(b, b.bitcast(b.or_(b.shl(exponent, I64(52)), sign), DOUBLE))
+    high, low = (Lane(b, b.uitofp(part, DOUBLE)) * scale for part in (long, short))
+    first, second, _ = table.HALF_PI_64
+    head = high * first
+    tail = fma(high, first, -head) + fma(high, second, low * first)
+    r = head + tail
+    return [r.value, (tail - (r - head)).value]

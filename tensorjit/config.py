@@ -1,0 +1,81 @@
+"""Options: what a user may choose, scoped by `tensorjit.options` and settable for one function as keywords of `script`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, final
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options and their defaults.
+
+    * ``enabled``: False runs everything as plain Python (so does the environment's ``TENSORJIT=0``)
+    * ``backend``: ``"llvm"``, or ``"reference"``: NumPy op by op, for debugging the compiler
+    * ``fallback``: ``"error"`` raises what stands against compiling; ``"python"`` warns once and runs the plain function
+    * ``dynamic``: False compiles for exact lengths
+    * ``target``: ``"host"`` or the name of a CPU, such as ``"x86-64-v3"`` (environment: ``TENSORJIT_TARGET``)
+    * ``cache_size``: how many compiled versions of one function are kept
+
+    >>> Options().backend
+    'llvm'
+    """
+
+    enabled: bool = True
+    backend: Literal["llvm", "reference"] = "llvm"
+    fallback: Literal["error", "python"] = "error"
+    dynamic: bool = True
+    target: str = "host"
+    cache_size: int = 64
+
+    def __post_init__(self) -> None:
+        choices = {"backend": ("llvm", "reference"), "fallback": ("error", "python")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is one of {', '.join(map(repr, allowed))}, not {getattr(self, name)!r}")
+        if self.cache_size < 1:
+            raise ValueError("cache_size is at least 1")
+
+
+NAMES = tuple(f.name for f in fields(Options))
+
+
+def _from_environment() -> Options:
+    enabled = os.environ.get("TENSORJIT", "1") != "0"
+    return Options(enabled=enabled, target=os.environ.get("TENSORJIT_TARGET", "host"))
+
+
+_current: ContextVar[Options] = ContextVar("tensorjit_options", default=_from_environment())
+
+
+def current() -> Options:
+    """The options in force here."""
+    return _current.get()
+
+
+def changed(changes: dict[str, Any]) -> Options:
+    """The options in force with changes; TypeError for a name that is no option."""
+    for name in changes:
+        if name not in NAMES:
+            raise TypeError(f"{name!r} is no option; the options are {', '.join(NAMES)}")
+    return replace(current(), **changes)
+
+
+@contextmanager
+def options(**changes: Any) -> Iterator[None]:
+    """Options for the code inside a `with` block, in this thread or task.
+
+    >>> with options(enabled=False):
+    ...     current().enabled
+    False
+    """
+    token = _current.set(changed(changes))
+    try:
+        yield
+    finally:
+        _current.reset(token)

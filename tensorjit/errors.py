@@ -1,0 +1,115 @@
+"""Errors and warnings of tensorjit.
+
+An error that is the user's to mend carries one :class:`Problem` for each place, printed as file:line, the source line, a caret,
+what was seen, why it is refused, and how to write it instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Loc:
+    """A place in the user's source; `line` is the text of the source line where it is known."""
+
+    filename: str
+    lineno: int
+    col: int = 0
+    end_col: int = 0
+    line: str = ""
+    function: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.filename}:{self.lineno}:{self.col}"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong at one place: what was seen and why it is refused, and a hint how to write it."""
+
+    message: str
+    loc: Loc | None = None
+    hint: str = ""
+
+    def render(self) -> str:
+        """The problem as shown to the user.
+
+        >>> print(Problem("no", Loc("f.py", 3, 4, 5, "    x = 1"), "write y").render())
+        f.py:3:5: no
+            |     x = 1
+            |     ^
+          hint: write y
+        """
+        if self.loc is None:
+            lines = [self.message]
+        else:
+            lines = [f"{self.loc.filename}:{self.loc.lineno}:{self.loc.col + 1}: {self.message}"]
+            if self.loc.line:
+                width = max(1, min(self.loc.end_col, len(self.loc.line)) - self.loc.col)
+                lines += [f"    | {self.loc.line}", f"    | {' ' * self.loc.col}{'^' * width}"]
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class TensorJitError(Exception):
+    """Base class of what tensorjit itself raises."""
+
+
+class CompileError(TensorJitError):
+    """A function cannot be compiled; `problems` says where and why."""
+
+    def __init__(self, problems: Sequence[Problem] | str) -> None:
+        self.problems = (Problem(problems),) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(p.render() for p in self.problems))
+
+    @property
+    def filename(self) -> str | None:
+        loc = self.problems[0].loc
+        return None if loc is None else loc.filename
+
+    @property
+    def lineno(self) -> int | None:
+        loc = self.problems[0].loc
+        return None if loc is None else loc.lineno
+
+
+class UnsupportedError(CompileError):
+    """Syntax, or a function, that the language does not have."""
+
+
+class TypeInferenceError(CompileError):
+    """The types of a program cannot be found, or do not fit."""
+
+
+class GuardError(TensorJitError):
+    """A recorded assumption does not hold and there is nothing to re-trace."""
+
+
+class TracingCheckError(TensorJitError):
+    """A traced function differs from the function that it was recorded from."""
+
+
+class VerifyError(TensorJitError):
+    """The IR is not well formed: a fault of tensorjit, never of the user."""
+
+
+class FormatError(TensorJitError):
+    """Text or a file that is not what tensorjit wrote."""
+
+
+class TensorJitWarning(UserWarning):
+    """Base class of tensorjit's warnings."""
+
+
+class TracerWarning(TensorJitWarning):
+    """A traced function used a value as a Python bool, int or float: the value became a guard."""
+
+
+class FallbackWarning(TensorJitWarning):
+    """A function runs as plain Python, because it could not be compiled and fallback="python" was chosen."""

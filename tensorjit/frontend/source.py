@@ -1,0 +1,266 @@
+"""From a function object to the syntax tree of its source, with its place in the file.
+
+The text comes from ``function.__source__`` where somebody left it there, else from ``linecache``, which knows
+files, notebook cells, doctests and whatever else registers its text. What is parsed is the code of the very
+object that was passed: a ``functools.wraps`` wrapper is never looked through, and the decorators above a
+function that reached us undecorated are not run again.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import final
+
+from tensorjit.errors import CompileError, Loc, Problem, UnsupportedError
+
+FunctionNode = ast.FunctionDef | ast.Lambda
+
+TRACE_HINT = "use tensorjit.trace, which runs the function and needs no source"
+TOO_DEEP = "the source is nested too deeply"
+TOO_DEEP_HINT = "split the function into smaller ones"
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceFunction:
+    """The syntax tree of a function. Line numbers in `node` count in `lines`; `offset` leads from there to
+    lines of the file."""
+
+    node: FunctionNode
+    filename: str
+    lines: tuple[str, ...]
+    offset: int
+    name: str
+    code: types.CodeType
+
+    @property
+    def first_line(self) -> int:
+        return self.node.lineno + self.offset
+
+    def loc(self, node: ast.expr | ast.stmt | ast.excepthandler | ast.arg | ast.keyword | ast.alias) -> Loc:
+        """The place of a node, with columns in characters (the syntax tree counts bytes)."""
+        lineno = node.lineno
+        line = self.lines[lineno - 1] if lineno <= len(self.lines) else ""
+        col, end = node.col_offset, node.end_col_offset or 0
+        one_line = node.end_lineno == lineno
+        if not line.isascii():
+            data = line.encode()
+            col, end = len(data[:col].decode()), len(data[:end].decode())
+        if not one_line:
+            end = len(line)
+        return Loc(self.filename, lineno + self.offset, col, end, line, self.name)
+
+
+def source_of(function: object) -> SourceFunction:
+    """The source of a plain Python function.
+
+    >>> source_of(len)
+    Traceback (most recent call last):
+        ...
+    tensorjit.errors.UnsupportedError: the source of len cannot be read: it is a builtin_...
+    """
+    if not isinstance(function, types.FunctionType):
+        name = getattr(function, "__qualname__", None) or type(function).__qualname__
+        problem = f"it is a {type(function).__name__}, not a Python function"
+        raise UnsupportedError([Problem(f"the source of {name} cannot be read: {problem}", None, TRACE_HINT)])
+    code = function.__code__
+    text = getattr(function, "__source__", None)
+    try:
+        if isinstance(text, str):
+            return _check(_in_text(code, text))
+        lines = _lines_of(code, function.__globals__)
+        return _check(_lambda_in(code, lines) if code.co_name == "<lambda>" else _def_in(code, lines))
+    except SyntaxError as error:
+        if "too many nested" in str(error):
+            raise _too_deep(code) from None
+        raise _no_source(code, f"its text does not parse ({error.msg})") from None
+    except (RecursionError, MemoryError):
+        # CPython's parser gives up with these long before the text is unreasonable for its compiler.
+        raise _too_deep(code) from None
+
+
+def _lines_of(code: types.CodeType, module: dict[str, object]) -> Sequence[str]:
+    linecache.checkcache(code.co_filename)
+    lines = linecache.getlines(code.co_filename, module)
+    if not lines:
+        raise _no_source(code, f"Python keeps no text for {code.co_filename}")
+    if code.co_firstlineno > len(lines):
+        raise _stale(code)
+    return lines
+
+
+def _def_in(code: types.CodeType, lines: Sequence[str]) -> SourceFunction:
+    """The `def` at the code's first line: its end is found by indentation, so that only its own lines are
+    parsed."""
+    start = code.co_firstlineno - 1
+    indented = lines[start][:1] in " \t"
+    head = ["if 1:\n"] if indented else []
+    error: SyntaxError | None = None
+    for stop in _stops(lines, start, _last_line(code)):
+        block = [*head, *lines[start:stop]]
+        try:
+            tree = ast.parse("".join(block))
+        except SyntaxError as e:
+            if "too many nested" in str(e):
+                raise
+            error = error or e  # a string or bracket may reach across lines that look like its end
+            continue
+        if not tree.body:
+            raise _stale(code)
+        first = tree.body[0]
+        if isinstance(first, ast.If) and indented:
+            first = first.body[0]
+        if not isinstance(first, ast.FunctionDef):
+            raise _not_a_def(code, first)
+        texts = tuple(line.rstrip("\r\n") for line in block)
+        return SourceFunction(first, code.co_filename, texts, start - len(head), code.co_name, code)
+    raise error or _stale(code)
+
+
+def _stops(lines: Sequence[str], start: int, last: int) -> Iterator[int]:
+    """Where the block that begins at `start` may end: at a line that is indented no further, or at the
+    end."""
+    indent = _indent(lines[start])
+    for stop in range(max(last, start + 1), len(lines)):
+        text = lines[stop].strip()
+        if text and not text.startswith("#") and _indent(lines[stop]) <= indent:
+            yield stop
+    yield len(lines)
+
+
+def _indent(line: str) -> int:
+    expanded = line.expandtabs()
+    return len(expanded) - len(expanded.lstrip())
+
+
+def _last_line(code: types.CodeType) -> int:
+    last = max((line for _, _, line in code.co_lines() if line is not None), default=code.co_firstlineno)
+    return max([last, *(_last_line(c) for c in code.co_consts if isinstance(c, types.CodeType))])
+
+
+@lru_cache(maxsize=8)
+def _parse(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+def _lambda_in(code: types.CodeType, lines: Sequence[str]) -> SourceFunction:
+    """The lambda that `code` was compiled from: the statement around it may begin on any line, so the whole
+    text is parsed."""
+    tree = _parse("".join(lines))
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Lambda) and _signature(n) == _parameters(code)]
+    near = [n for n in found if n.lineno <= code.co_firstlineno <= (n.end_lineno or n.lineno)]
+    node = _choose(code, near)
+    texts = tuple(line.rstrip("\r\n") for line in lines)
+    return SourceFunction(node, code.co_filename, texts, 0, code.co_name, code)
+
+
+def _choose(code: types.CodeType, candidates: Sequence[ast.Lambda]) -> ast.Lambda:
+    """The innermost lambda whose body holds all positions of the code; without positions, the only one with
+    its names."""
+    spots = [p for p in code.co_positions() if p[0] is not None and p[2] is not None and (p[2], p[3]) != (0, 0)]
+    if spots:
+        low, high = min((p[0], p[2]) for p in spots), max((p[1], p[3]) for p in spots)
+        within = [n for n in candidates if _start(n.body) <= low and high <= _end(n.body)]
+        within.sort(key=lambda n: (_start(n.body), tuple(-x for x in _end(n.body))))
+        if within:
+            return within[-1]
+    names = {*code.co_names, *code.co_freevars}
+    same = [n for n in candidates if {m.id for m in ast.walk(n.body) if isinstance(m, ast.Name)} >= names]
+    if len(candidates) == 1 or len(same) == 1:
+        return (same or list(candidates))[0]
+    if not candidates:
+        raise _stale(code)
+    place = f"line {code.co_firstlineno} of {code.co_filename}"
+    problem = f"{place} holds several lambdas and this one cannot be told apart"
+    raise UnsupportedError([Problem(problem, None, "put each lambda on a line of its own, or use def")])
+
+
+def _start(node: ast.expr) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _end(node: ast.expr) -> tuple[int, int]:
+    return node.end_lineno or node.lineno, node.end_col_offset or node.col_offset
+
+
+def _in_text(code: types.CodeType, text: str) -> SourceFunction:
+    """The function of `code` in a text that came along with it: by line where that fits, else by its name and
+    parameters."""
+    lines = text.splitlines(keepends=True)
+    tree = _parse(text)
+    kind = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef
+    found: list[FunctionNode] = []
+    for node in ast.walk(tree):
+        if isinstance(node, kind) and isinstance(node, FunctionNode) and _signature(node) == _parameters(code):
+            if isinstance(node, ast.FunctionDef) and node.name != code.co_name:
+                continue
+            found.append(node)
+    exact = [n for n in found if _first_line(n) == code.co_firstlineno]
+    chosen = exact or found
+    if len(chosen) != 1:
+        seen = "does not hold it" if not chosen else "holds several functions that could be it"
+        raise _no_source(code, f"its __source__ {seen}")
+    texts = tuple(line.rstrip("\r\n") for line in lines)
+    offset = code.co_firstlineno - _first_line(chosen[0])
+    return SourceFunction(chosen[0], code.co_filename, texts, offset, code.co_name, code)
+
+
+def _first_line(node: FunctionNode) -> int:
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
+    return min([node.lineno, *(d.lineno for d in decorators)])
+
+
+def _signature(node: FunctionNode) -> tuple[str, ...]:
+    a = node.args
+    stars = [s for s in (a.vararg, a.kwarg) if s is not None]
+    return tuple(arg.arg for arg in [*a.posonlyargs, *a.args, *a.kwonlyargs, *stars])
+
+
+def _parameters(code: types.CodeType) -> tuple[str, ...]:
+    stars = bool(code.co_flags & 0x04) + bool(code.co_flags & 0x08)  # CO_VARARGS, CO_VARKEYWORDS
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + stars]
+
+
+def _check(source: SourceFunction) -> SourceFunction:
+    """The text must be the one that the function was compiled from: files are edited while programs run."""
+    node, code = source.node, source.code
+    name = node.name if isinstance(node, ast.FunctionDef) else "<lambda>"
+    mangled = tuple(p.lstrip("_") for p in _parameters(code))
+    plain = tuple(p.lstrip("_") for p in _signature(node))
+    same = all(m == p or m.endswith("__" + p) for m, p in zip(mangled, plain, strict=False))
+    if name != code.co_name or len(mangled) != len(plain) or not same:
+        raise _stale(code)
+    return source
+
+
+def _not_a_def(code: types.CodeType, node: ast.stmt) -> UnsupportedError:
+    if isinstance(node, ast.AsyncFunctionDef):
+        problem = Problem("`async def` is not supported", _place(code), "write a plain function")
+        return UnsupportedError([problem])
+    return _stale(code)
+
+
+def _place(code: types.CodeType) -> Loc:
+    line = linecache.getline(code.co_filename, code.co_firstlineno).rstrip("\r\n")
+    start = len(line) - len(line.lstrip())
+    return Loc(code.co_filename, code.co_firstlineno, start, len(line), line, code.co_name)
+
+
+def _no_source(code: types.CodeType, why: str) -> UnsupportedError:
+    name = code.co_name
+    return UnsupportedError([Problem(f"the source of {name} cannot be read: {why}", None, TRACE_HINT)])
+
+
+def _stale(code: types.CodeType) -> UnsupportedError:
+    why = f"the text at {code.co_filename}:{code.co_firstlineno} is not what it was compiled from"
+    hint = "the file was edited after it was imported: import it again"
+    return UnsupportedError([Problem(f"the source of {code.co_name} cannot be read: {why}", None, hint)])
+
+
+def _too_deep(code: types.CodeType) -> CompileError:
+    return CompileError([Problem(TOO_DEEP, _place(code), TOO_DEEP_HINT)])

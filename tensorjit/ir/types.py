@@ -1,0 +1,71 @@
+"""The types of values.
+
+`f64[3, n]` an array, `f64` a NumPy scalar, `float` a Python scalar (weak), `f64[]` an array of rank 0: three different things, as in
+NumPy. `?` is the type of every value of a generic graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Union, final
+
+from tensorjit.ir.dims import Dim
+from tensorjit.ir.dtypes import BOOL, C128, F64, I64, DType
+
+Layout = Literal["C", "F", "A"]  # C-contiguous, Fortran-contiguous, any strides
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ArrayType:
+    """An ndarray: dtype, shape of dims, and what is known of its strides.
+
+    >>> from tensorjit.ir.dims import symbol
+    >>> print(ArrayType(F64, (3, symbol("n"))), ArrayType(F64, (2, 2), "F"))
+    f64[3, n] f64[2, 2]:F
+    """
+
+    dtype: DType
+    shape: tuple[Dim, ...]
+    layout: Layout = "C"
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def __str__(self) -> str:
+        suffix = "" if self.layout == "C" else f":{self.layout}"
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]{suffix}"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class ScalarType:
+    """A scalar: Python's own (`python=True`, weak in promotion) or a NumPy scalar."""
+
+    dtype: DType
+    python: bool = False
+
+    def __str__(self) -> str:
+        return _PYTHON_NAMES[self.dtype.kind] if self.python else self.dtype.name
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class UnknownType:
+    """The type of a value in a generic graph."""
+
+    def __str__(self) -> str:
+        return "?"
+
+
+_PYTHON_NAMES = {"b": "bool", "i": "int", "f": "float", "c": "complex"}
+
+Type = Union[ArrayType, ScalarType, UnknownType]
+
+UNKNOWN = UnknownType()
+PY_BOOL = ScalarType(BOOL, python=True)
+PY_INT = ScalarType(I64, python=True)
+PY_FLOAT = ScalarType(F64, python=True)
+PY_COMPLEX = ScalarType(C128, python=True)
+NP_BOOL = ScalarType(BOOL)

@@ -1,0 +1,178 @@
+"""What is known of a Python value while a graph is specialised.
+
+======================  ==========================================================================
+``Static(value)``       any Python object known while compiling: numbers, strings, None, dtypes, functions, modules
+``SymInt(dim)``         a Python int that is a size: ``x.shape[0] - 1``
+``Value``               an array or scalar that exists at run time only (an SSA value of the typed graph)
+``Sequence_(items)``    a tuple or list of the above, its length known
+``Closure``             a nested function with what it captured
+``Range(...)``          a range, before it is iterated
+``Mapped(...)``         enumerate, zip or reversed of iterables, before it is iterated
+``Bound``               a method of an array (``x.sum``), before it is called
+``Raised(...)``         an exception object, before it is raised
+``Poison``              the result of something refused, so that one mistake gives one message
+======================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Union, final
+
+from tensorjit.ir.dims import DimExpr
+from tensorjit.ir.graph import Graph, Value
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Static:
+    value: Any
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SymInt:
+    dim: DimExpr
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Sequence_:
+    """A tuple (or, with `is_list`, a list) of abstract values."""
+
+    items: tuple[Abstract, ...]
+    is_list: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Slice:
+    start: Abstract
+    stop: Abstract
+    step: Abstract
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Closure:
+    """A nested function: its generic graph, the captured values by name, default values, and the function it stands in."""
+
+    graph: Graph
+    captures: dict[str, Abstract]
+    defaults: dict[str, Abstract]
+    scope: Any
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Bound:
+    owner: Abstract
+    name: str
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Unbound:
+    """A variable that no path has assigned yet."""
+
+    name: str
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Range:
+    start: Abstract
+    stop: Abstract
+    step: Abstract
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Mapped:
+    """`kind` is "enumerate" (args: iterable, start), "zip" (iterables) or "reversed" (iterable)."""
+
+    kind: str
+    args: tuple[Abstract, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Raised:
+    """An exception of class `exception`; `message` is a format string over `args` (Python numbers)."""
+
+    exception: type[BaseException]
+    message: str
+    args: tuple[Abstract, ...] = ()
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Text:
+    """A string with numbers in it that are known at run time only: a format string over `args`."""
+
+    template: str
+    args: tuple[Abstract, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Poison:
+    pass
+
+
+Abstract = Union[
+    Static, SymInt, Value, Sequence_, Slice, Closure, Bound, Unbound, Range, Mapped, Raised, Text, Poison
+]  # fmt: skip
+KINDS = (
+    Static,
+    SymInt,
+    Value,
+    Sequence_,
+    Slice,
+    Closure,
+    Bound,
+    Unbound,
+    Range,
+    Mapped,
+    Raised,
+    Text,
+    Poison,
+)
+
+
+def of(value: Any) -> Abstract:
+    """A Python object as an abstract value; tuples and lists item by item.
+
+    >>> of((1, None)).items[1].value is None
+    True
+    """
+    if isinstance(value, KINDS):
+        return value
+    if isinstance(value, DimExpr):
+        return SymInt(value)
+    if type(value) in (tuple, list):
+        return Sequence_(tuple(of(v) for v in value), type(value) is list)
+    if type(value) is range:
+        return Range(Static(value.start), Static(value.stop), Static(value.step))
+    if type(value) is slice:
+        return Slice(of(value.start), of(value.stop), of(value.step))
+    return Static(value)
+
+
+def is_static(value: Abstract) -> bool:
+    """Whether the Python value is known, items included."""
+    if isinstance(value, Sequence_):
+        return all(is_static(v) for v in value.items)
+    return isinstance(value, Static)
+
+
+def static_value(value: Abstract) -> Any:
+    """The Python object of a value for which `is_static` holds."""
+    if isinstance(value, Sequence_):
+        items = [static_value(v) for v in value.items]
+        return items if value.is_list else tuple(items)
+    assert isinstance(value, Static)
+    return value.value
+
+
+NONE = Static(None)

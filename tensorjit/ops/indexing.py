@@ -1,0 +1,279 @@
+"""Indexing: `x[key]` and `x[key] = value` for integers, slices, None and Ellipsis, known or not; NumPy does the rest.
+
+Bounds are checked by `check` and `index_check` ops where they are not known to hold, with NumPy's messages; slices are clipped as
+Python clips them, symbolically.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+
+from tensorjit.ir import dims
+from tensorjit.ir.dims import Dim
+from tensorjit.ir.dtypes import BOOL
+from tensorjit.ir.graph import Value
+from tensorjit.ir.types import PY_INT, ArrayType, ScalarType
+from tensorjit.ops.abstract import Abstract, Sequence_, Slice, Static, SymInt
+from tensorjit.ops.opdef import OpDef
+
+if TYPE_CHECKING:
+    from tensorjit.ops.typed import TypedBuilder
+
+_INVALID = (
+    "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are valid "
+    "indices"
+)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A basic key resolved: the view that it selects, and whether every axis was given an integer."""
+
+    shape: tuple[Dim, ...]
+    axes: tuple[tuple[int | None, int], ...]
+    offset: tuple[Dim, ...]
+    element: bool
+
+
+def index(b: TypedBuilder, x: Abstract, key: Abstract) -> Abstract:
+    """x[key]: a NumPy scalar, a view, or, for masks and index arrays, a fresh array."""
+    if not b.is_array(x):
+        return _scalar_index(b, x, key)
+    array = b.value(x)
+    items = _items(key)
+    if any(_is_advanced(b, item) for item in items):
+        return _advanced(b, array, items)
+    region = _region(b, array, items)
+    view = b.view(array, region.shape, region.axes, region.offset)
+    return b.load(view) if region.element else view
+
+
+def assign(b: TypedBuilder, x: Abstract, key: Abstract, value: Abstract) -> None:
+    """x[key] = value."""
+    array = b.value(x)
+    items = _items(key)
+    value = b.array(value) if isinstance(value, Sequence_) else value
+    if any(_is_advanced(b, item) for item in items):
+        _assign_mask(b, array, items, value)
+        return
+    region = _region(b, array, items)
+    b.store(b.view(array, region.shape, region.axes, region.offset), converted(b, value, array))
+
+
+def converted(b: TypedBuilder, value: Abstract, target: Value) -> Abstract:
+    """A number as assignment converts it: into an integer array through int(), which refuses NaN and what does not fit."""
+    assert isinstance(target.type, ArrayType)
+    dtype = target.type.dtype
+    if dtype.kind not in "iu" or b.is_array(value):
+        return value
+    own = b.strong_dtype(value)
+    if own.kind not in "fiu" or own is dtype or b.dtype_of(value) is int:
+        return value
+    return b.call("py_int", value)
+
+
+def _items(key: Abstract) -> tuple[Abstract, ...]:
+    return key.items if isinstance(key, Sequence_) and not key.is_list else (key,)
+
+
+def _is_advanced(b: TypedBuilder, item: Abstract) -> bool:
+    if isinstance(item, Sequence_) or (isinstance(item, Static) and isinstance(item.value, (bool, np.bool))):
+        return True
+    if isinstance(item, Value):
+        return b.is_array(item) or (isinstance(item.type, ScalarType) and item.type.dtype is BOOL)
+    return False
+
+
+def _scalar_index(b: TypedBuilder, x: Abstract, key: Abstract) -> Abstract:
+    if isinstance(key, Sequence_) and not key.items:
+        return x
+    if isinstance(x, Value) and isinstance(x.type, ScalarType) and x.type.python:
+        b.fail("TypeError", f"'{x.type}' object is not subscriptable")
+        return x
+    b.fail("IndexError", "invalid index to scalar variable.")
+    return x
+
+
+# -- basic keys ----------------------------------------------------------------------------------------------------
+
+
+def _is(item: Abstract, value: object) -> bool:
+    return isinstance(item, Static) and item.value is value
+
+
+def _region(b: TypedBuilder, x: Value, items: Sequence[Abstract]) -> Region:
+    assert isinstance(x.type, ArrayType)
+    rank = x.type.rank
+    used = sum(not _is(item, None) and not _is(item, Ellipsis) for item in items)
+    if used > rank:
+        message = f"too many indices for array: array is {rank}-dimensional, but {used} were indexed"
+        b.fail("IndexError", message)
+        items, used = [], 0
+    if sum(_is(item, Ellipsis) for item in items) > 1:
+        b.fail("IndexError", "an index can only have a single ellipsis ('...')")
+        items, used = [], 0
+    whole = [Slice(Static(None), Static(None), Static(None))] * (rank - used)
+    dotted = next((k for k, item in enumerate(items) if _is(item, Ellipsis)), None)
+    if dotted is None:
+        items = [*items, *whole]
+    else:
+        items = [*items[:dotted], *whole, *items[dotted + 1 :]]
+    return _resolve(b, x.type.shape, items, element=rank == used and dotted is None)
+
+
+def _resolve(b: TypedBuilder, sizes: Sequence[Dim], items: Sequence[Abstract], element: bool) -> Region:
+    shape: list[Dim] = []
+    axes: list[tuple[int | None, int]] = []
+    offset: list[Dim] = []
+    for item in items:
+        axis = len(offset)
+        if _is(item, None):
+            shape.append(1)
+            axes.append((None, 0))
+        elif isinstance(item, Slice):
+            start, length, step = _slice(b, item, sizes[axis])
+            shape.append(length)
+            axes.append((axis, step))
+            offset.append(start)
+        else:
+            offset.append(position(b, item, sizes[axis], axis))
+    return Region(tuple(shape), tuple(axes), tuple(offset), element and not axes)
+
+
+def position(b: TypedBuilder, item: Abstract, size: Dim, axis: int) -> Dim:
+    """An integer index as an offset in [0, size), checked where it is not known to be one."""
+    if not _is_integer(b, item):
+        b.fail("IndexError", _INVALID)
+        return 0
+    if isinstance(item, Value) and item not in b.sizes:
+        return _checked(b, item, size, axis)
+    given = b.dim(item)
+    message = f"index {{}} is out of bounds for axis {axis} with size {{}}"
+    if b.at_least(given, 0):
+        b.check("gt", size, given, "IndexError", message, (given, size))
+        return given
+    if b.at_least(-1, given):
+        b.check("ge", given + size, 0, "IndexError", message, (given, size))
+        return given + size
+    return _checked(b, b.value(item), size, axis)
+
+
+def _is_integer(b: TypedBuilder, item: Abstract) -> bool:
+    if isinstance(item, Value):
+        return isinstance(item.type, ScalarType) and item.type.dtype.kind in "iu"
+    return isinstance(item, SymInt) or (isinstance(item, Static) and isinstance(item.value, (int, np.integer)))
+
+
+def _checked(b: TypedBuilder, item: Value, size: Dim, axis: int) -> Dim:
+    value = b.cast_scalar(item, PY_INT) if item.type != PY_INT else item
+    found = b.add("index_check", (value,), PY_INT, size=size, axis=axis)
+    return b.bind(found, "k", low=0, upper=size - 1)
+
+
+# -- slices --------------------------------------------------------------------------------------------------------
+
+
+def _slice(b: TypedBuilder, item: Slice, size: Dim) -> tuple[Dim, Dim, int]:
+    """(start, length, step) of a slice over an axis."""
+    step = b.static(item.step, "the step of a slice")
+    step = 1 if step is None else step
+    if not isinstance(step, (int, np.integer)):
+        b.fail("TypeError", "slice indices must be integers or None or have an __index__ method")
+        return 0, size, 1
+    if step == 0:
+        b.fail("ValueError", "slice step cannot be zero")
+        return 0, size, 1
+    step = int(step)
+    low, high = (0, size) if step > 0 else (-1, size - 1)
+    start = _bound(b, item.start, size, low, high, default=low if step > 0 else high)
+    stop = _bound(b, item.stop, size, low, high, default=high if step > 0 else low)
+    return start, _length(b, start, stop, step), step
+
+
+def _length(b: TypedBuilder, start: Dim, stop: Dim, step: int) -> Dim:
+    if step > 0 and b.at_least(stop, start):
+        return dims.floordiv(stop - start + (step - 1), step)
+    if step < 0 and b.at_least(start, stop):
+        return dims.floordiv(start - stop + (-step - 1), -step)
+    return dims.slice_length(start, stop, step)
+
+
+def _bound(b: TypedBuilder, given: Abstract, size: Dim, low: Dim, high: Dim, default: Dim) -> Dim:
+    """A slice bound: counted from the end where negative, and clipped to [low, high]."""
+    if _is(given, None):
+        return default
+    if not _is_integer(b, given):
+        b.fail("TypeError", "slice indices must be integers or None or have an __index__ method")
+        return default
+    bound = b.dim(given)
+    if b.at_least(bound, 0):
+        return _least(b, bound, high)
+    if b.at_least(-1, bound):
+        return _most(b, bound + size, low)
+    negative = dims.maximum(-dims.maximum(bound, -1), 0)  # 1 where the bound is negative, without overflow
+    return dims.minimum(dims.maximum(bound + size * negative, low), high)
+
+
+def _least(b: TypedBuilder, x: Dim, y: Dim) -> Dim:
+    if b.at_least(y, x):
+        return x
+    return y if b.at_least(x, y) else dims.minimum(x, y)
+
+
+def _most(b: TypedBuilder, x: Dim, y: Dim) -> Dim:
+    if b.at_least(x, y):
+        return x
+    return y if b.at_least(y, x) else dims.maximum(x, y)
+
+
+# -- masks and index arrays ----------------------------------------------------------------------------------------
+
+
+def _advanced(b: TypedBuilder, x: Value, items: Sequence[Abstract]) -> Abstract:
+    """One mask or one index array, by NumPy."""
+    if len(items) != 1:
+        b.refuse("an index of several parts with an array among them", "index in two steps, or write a loop")
+    key = b.array(items[0])
+    assert isinstance(x.type, ArrayType) and isinstance(key.type, ArrayType)
+    if key.type.dtype is BOOL:
+        rest = x.type.shape[key.type.rank :]
+        shape: tuple[Dim, ...] = (b.symbol("n"), *rest)
+    elif key.type.dtype.kind in "iu":
+        shape = (*key.type.shape, *x.type.shape[1:])
+    else:
+        b.fail("IndexError", "arrays used as indices must be of integer (or boolean) type")
+        return x
+    if (key.type.rank if key.type.dtype is BOOL else 1) > x.type.rank:
+        used = key.type.rank if key.type.dtype is BOOL else 1
+        message = f"too many indices for array: array is {x.type.rank}-dimensional, but {used} were indexed"
+        b.fail("IndexError", message)
+        return x
+    layout = "C" if len(shape) < 2 else "A"
+    return b.library("operator.getitem", (x, key), ArrayType(x.type.dtype, shape, layout))
+
+
+def _assign_mask(b: TypedBuilder, x: Value, items: Sequence[Abstract], value: Abstract) -> None:
+    """x[mask] = number, as one elementwise pass."""
+    hint = "use np.where, or write a loop"
+    if len(items) != 1 or b.rank(value):
+        b.refuse("an assignment of an array through a mask or an index array", hint)
+    mask = b.array(items[0])
+    assert isinstance(x.type, ArrayType) and isinstance(mask.type, ArrayType)
+    if mask.type.dtype is not BOOL or mask.type.rank != x.type.rank:
+        b.refuse("an assignment through an index array", hint)
+    for axis, (have, want) in enumerate(zip(x.type.shape, mask.type.shape, strict=True)):
+        message = "boolean index did not match indexed array along axis {0}; size of axis is {{}} but size of"
+        text = message.format(axis) + " corresponding boolean axis is {}"
+        b.check("eq", have, want, "IndexError", text, (have, want))
+    b.store(x, b.where(mask, b.as_dtype(converted(b, value, x), x.type.dtype), x))
+
+
+ROWS: tuple[OpDef, ...] = (
+    OpDef("getitem", "function", rule=index, doc="x[key]"),
+    OpDef("setitem", "function", rule=assign, doc="x[key] = value"),
+)

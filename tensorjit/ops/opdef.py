@@ -1,0 +1,78 @@
+"""What is known of one kind of op: a row of the op table.
+
+A row holds an op's name, the NumPy callables and methods that mean it, its type rule and its scalar lowering side by side; adding
+an op is adding a row. Four kinds of rows:
+
+* ``elementwise``: a ufunc with one output. The type rule is NumPy's own (`ufunc.resolve_dtypes`, NEP 50 included); `scalar` lowers
+  one element to kernel expressions, or returns None where NumPy's own loop shall be called.
+* ``reduction``: `reduction` names the kernel reduction; `rule` gives the keyword arguments their meaning.
+* ``function``: everything that is built from other ops; `rule` builds it.
+* ``python``: an operator on Python scalars, with Python's own checks (overflow, division by zero).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import numpy as np
+
+from tensorjit.ir.dtypes import DType
+from tensorjit.ir.kernel import Expr, ReductionOp
+
+if TYPE_CHECKING:
+    from tensorjit.ops.typed import TypedBuilder
+
+RowKind = Literal["elementwise", "reduction", "function", "python"]
+Scalar = Callable[[Sequence[Expr], DType], "Expr | None"]
+Rule = Callable[..., Any]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The dtypes that one elementwise op computes in: operands are cast to `inputs`, the result is of dtype `output`.
+
+    >>> from tensorjit.ir.dtypes import F64, BOOL
+    >>> print(Loop((F64, F64), BOOL))
+    f64,f64->bool
+    """
+
+    inputs: tuple[DType, ...]
+    output: DType
+
+    def __str__(self) -> str:
+        return f"{','.join(map(str, self.inputs))}->{self.output}"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class OpDef:
+    """One row. `scalar(args, output)` gets kernel expressions already cast to the loop's input dtypes.
+
+    `rule(b, *args, **kwargs)` has NumPy's signature after the builder, so that a keyword which it does not name is refused.
+    """
+
+    name: str
+    kind: RowKind
+    numpy: tuple[object, ...] = ()
+    methods: tuple[str, ...] = ()
+    ufunc: np.ufunc | None = None
+    scalar: Scalar | None = None
+    reduction: ReductionOp | None = None
+    rule: Rule | None = None
+    commutative: bool = False
+    doc: str = ""
+
+    @property
+    def nin(self) -> int:
+        return 1 if self.ufunc is None else self.ufunc.nin
+
+    def lower(self, args: Sequence[Expr], output: DType) -> Expr | None:
+        """The kernel expression of one element, or None where the row has none for these dtypes."""
+        return None if self.scalar is None else self.scalar(args, output)
+
+
+Table = Mapping[str, OpDef]
+Build = Callable[["TypedBuilder"], Any]

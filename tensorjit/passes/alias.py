@@ -1,0 +1,274 @@
+"""Who may share memory: a symmetric relation on the array values of a typed graph.
+
+Views share their operand's root; a fresh allocation shares with nothing that was there before; parameters share as the signature
+says. A block parameter (a loop-carried value, the result of an `if`) shares with what its operands share with; two of them are
+disjoint until a `continue` hands on values that are not. So ``prev, cur = cur, new`` keeps its two buffers apart, where a set of
+allocation sites united at the loop's head would call both one.
+
+    for(0, n, 1, a, b): params i, prev, cur          prev ~ a, cur ~ b
+      new = empty()                                  new ~ nothing of this turn
+      continue(cur, new)                             prev ~ a, b; cur ~ b; prev and cur stay disjoint
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from tensorjit.ir import dims
+from tensorjit.ir.dims import Dim
+from tensorjit.ir.graph import Block, Graph, Op, Value
+from tensorjit.ir.types import ArrayType
+
+_VIEWS = frozenset({"view", "reshape"})
+_LOOPS = frozenset({"for", "while"})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The elements of a root that a view reaches: per root axis where it starts, the step and length of the walk (step 0: one
+    index), and for each axis of the view the root axis it walks (None: it repeats)."""
+
+    offset: tuple[Dim, ...]
+    step: tuple[int, ...]
+    length: tuple[Dim, ...]
+    axes: tuple[int | None, ...]
+    shape: tuple[Dim, ...]
+
+    def substituted(self, equal: Mapping[str, Dim]) -> Box:
+        """The box with sizes rewritten by known equalities."""
+        if not equal:
+            return self
+
+        def each(sizes: Iterable[Dim]) -> tuple[Dim, ...]:
+            return tuple(dims.substitute(d, equal) for d in sizes)
+
+        return Box(each(self.offset), self.step, each(self.length), self.axes, each(self.shape))
+
+
+class Aliases:
+    """The relation, for all array values of one graph; `find_aliases` makes it."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.root: dict[Value, Value] = {}
+        self.box: dict[Value, Box | None] = {}
+        self.partners: dict[Value, set[Value]] = {}
+        self.twins: dict[Value, set[Value]] = {}  # parameters that are the same array
+        self._relations = 0
+        self._enter_params(graph)
+        self._block(graph.block, [])
+
+    def may_alias(self, a: Value, b: Value, equal: Mapping[str, Dim] | None = None) -> bool:
+        """Whether a write to one of two arrays may be seen through the other."""
+        x, y = self.root.get(a, a), self.root.get(b, b)
+        if x is not y:
+            return y in self.partners.get(x, ()) or y in self.twins.get(x, ())
+        p, q = self.box.get(a), self.box.get(b)
+        return p is None or q is None or not _apart(p.substituted(equal or {}), q.substituted(equal or {}))
+
+    def same_elements(self, a: Value, b: Value, equal: Mapping[str, Dim] | None = None) -> bool:
+        """Whether two arrays are known to be the same elements, index by index."""
+        if a is b:
+            return True
+        x, y = self.root.get(a, a), self.root.get(b, b)
+        if x is not y and y not in self.twins.get(x, ()):
+            return False
+        p, q = self.box.get(a), self.box.get(b)
+        if p is None or q is None:
+            return False
+        p, q = p.substituted(equal or {}), q.substituted(equal or {})
+        # twins have one shape, though their sizes have two names
+        return (p.offset, p.step, p.axes) == (q.offset, q.step, q.axes) and (x is not y or p.shape == q.shape)
+
+    # -- building ------------------------------------------------------------------------------------------------
+
+    def _enter_params(self, graph: Graph) -> None:
+        params = graph.params
+        disjoint = {frozenset(pair) for pair in graph.attrs.get("disjoint", ())}
+        identical = {frozenset(pair) for pair in graph.attrs.get("identical", ())}
+        arrays = [(k, p) for k, p in enumerate(params) if isinstance(p.type, ArrayType)]
+        for k, p in arrays:
+            self._fresh(p)
+            for j, other in arrays:
+                if j < k and frozenset((j, k)) in identical:
+                    self.twins.setdefault(p, set()).add(other)
+                    self.twins.setdefault(other, set()).add(p)
+                elif j < k and frozenset((j, k)) not in disjoint:
+                    self._relate(p, other)
+
+    def _fresh(self, value: Value) -> None:
+        assert isinstance(value.type, ArrayType)
+        shape = value.type.shape
+        rank = len(shape)
+        self.root[value] = value
+        self.partners.setdefault(value, set())
+        self.box[value] = Box((0,) * rank, (1,) * rank, shape, tuple(range(rank)), shape)
+
+    def _relate(self, a: Value, b: Value) -> None:
+        if a is b or b in self.partners[a]:
+            return
+        self.partners[a].add(b)
+        self.partners[b].add(a)
+        self._relations += 1
+
+    def _reached(self, value: Value) -> set[Value]:
+        """The roots that a value may share with, its own included."""
+        root = self.root[value]
+        return {root} | self.partners[root] | self.twins.get(root, set())
+
+    def _join(self, value: Value, source: Value, known: set[Value] | None = None) -> None:
+        """`value` may be what `source` is; only roots in `known` count, if given."""
+        for other in self._reached(source):
+            if known is None or other in known:
+                self._relate(value, other)
+
+    def _block(self, block: Block, exits: list[Op]) -> None:
+        """Relate what a block defines; its terminators, and the jumps of the blocks inside it, are appended to `exits`."""
+        for op in block.ops:
+            if op.name in _VIEWS:
+                self._view(op)
+            elif op.name in _LOOPS:
+                self._loop(op, exits)
+            elif op.name == "if":
+                self._branches(op, exits, frozenset({"yield"}))
+            elif op.name == "scope":
+                self._branches(op, exits, frozenset({"yield", "leave"}))
+            else:
+                self._plain(op)
+        if block.ops:
+            exits.append(block.terminator)
+
+    def _view(self, op: Op) -> None:
+        (source,) = op.operands
+        result = op.result
+        self.root[result] = self.root[source]
+        box = self.box.get(source)
+        self.box[result] = None if op.name == "reshape" or box is None else _compose(box, op)
+
+    def _plain(self, op: Op) -> None:
+        for result in op.results:
+            if isinstance(result.type, ArrayType):
+                self._fresh(result)
+                if op.name == "library":  # NumPy may hand an operand through
+                    for operand in op.operands:
+                        if isinstance(operand.type, ArrayType):
+                            self._join(result, operand)
+
+    def _branches(self, op: Op, exits: list[Op], own: frozenset[str]) -> None:
+        for result in op.results:
+            if isinstance(result.type, ArrayType):
+                self._fresh(result)
+        inner: list[Op] = []
+        for block in op.blocks:
+            self._block(block, inner)
+        for terminator in inner:
+            if terminator.name in own:
+                self._hand_over(op.results, terminator.operands)
+            else:
+                exits.append(terminator)
+
+    def _hand_over(self, to: Sequence[Value], values: Sequence[Value], known: set[Value] | None = None) -> None:
+        """Each of `to` may now be the value beside it: relate them to the outside, and to each other."""
+        pairs = [(t, v) for t, v in zip(to, values) if isinstance(t.type, ArrayType) and isinstance(v.type, ArrayType)]
+        for k, (t, v) in enumerate(pairs):
+            self._join(t, v, known)
+            for other, w in pairs[:k]:
+                if self.root[w] in self._reached(v):
+                    self._relate(t, other)
+
+    def _loop(self, op: Op, exits: list[Op]) -> None:
+        first = 3 if op.name == "for" else 0
+        initial = op.operands[first:]
+        outside = set(self.partners)
+        bodies = op.blocks[:1] if op.name == "for" else op.blocks[:2]
+        carried = [b.params[1:] if op.name == "for" else b.params for b in bodies]
+        for result in op.results:
+            if isinstance(result.type, ArrayType):
+                self._fresh(result)
+        for params in carried:
+            for p in params:
+                if isinstance(p.type, ArrayType):
+                    self._fresh(p)
+            self._hand_over(params, initial, outside)
+        while True:
+            before = self._relations
+            inner: list[Op] = []
+            for block in bodies:
+                self._block(block, inner)
+            for terminator in inner:
+                if terminator.name == "continue":
+                    for params in carried:
+                        self._hand_over(params, terminator.operands, outside)
+            if self._relations == before:
+                break
+        self._leave_loop(op, carried[0], inner, exits)
+
+    def _leave_loop(self, op: Op, params: Sequence[Value], inner: Sequence[Op], exits: list[Op]) -> None:
+        bodies = 1 if op.name == "for" else 2
+        for block in op.blocks[bodies:]:  # the else
+            for p in block.params:
+                if isinstance(p.type, ArrayType):
+                    self._fresh(p)
+            self._hand_over(block.params, params)
+            ends: list[Op] = []
+            self._block(block, ends)
+            for terminator in ends:
+                if terminator.name == "yield":
+                    self._hand_over(op.results, terminator.operands)
+                else:
+                    exits.append(terminator)
+        self._hand_over(op.results, params)
+        for terminator in inner:
+            if terminator.name == "break":
+                self._hand_over(op.results, terminator.operands)
+            elif terminator.name in ("leave", "return", "raise"):
+                exits.append(terminator)
+
+
+def find_aliases(graph: Graph) -> Aliases:
+    """The relation of a typed graph."""
+    return Aliases(graph)
+
+
+def _compose(box: Box, op: Op) -> Box | None:
+    """The box of a view of a value whose box is known."""
+    assert isinstance(op.result.type, ArrayType)
+    shape = op.result.type.shape
+    axes: Sequence[tuple[int | None, int]] = op.attrs["axes"]
+    offset, step, length = list(box.offset), list(box.step), list(box.length)
+    walked = {a for a, _ in axes if a is not None}
+    for source, start in enumerate(op.attrs["offset"]):
+        root = box.axes[source]
+        if root is None:
+            continue
+        offset[root] = offset[root] + box.step[root] * start
+        if source not in walked:
+            step[root], length[root] = 0, 1
+    result: list[int | None] = []
+    for (source_axis, walk), size in zip(axes, shape, strict=True):
+        root = None if source_axis is None else box.axes[source_axis]
+        if root is None:
+            result.append(None)
+            continue
+        if root in result:
+            return None
+        step[root], length[root] = box.step[root] * walk, size
+        result.append(root)
+    return Box(tuple(offset), tuple(step), tuple(length), tuple(result), shape)
+
+
+def _apart(a: Box, b: Box) -> bool:
+    """Whether two boxes of one root have no element in common, by one axis along which one ends before the other begins."""
+    for k in range(len(a.offset)):
+        low_a, high_a = _range(a, k)
+        low_b, high_b = _range(b, k)
+        if dims.bounds(low_b - high_a)[0] > 0 or dims.bounds(low_a - high_b)[0] > 0:
+            return True
+    return False
+
+
+def _range(box: Box, axis: int) -> tuple[Dim, Dim]:
+    last = box.offset[axis] + box.step[axis] * (box.length[axis] - 1)
+    return (box.offset[axis], last) if box.step[axis] >= 0 else (last, box.offset[axis])

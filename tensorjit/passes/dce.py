@@ -1,0 +1,194 @@
+"""Removes what nobody uses: ops, results of branches, and values that a loop carries for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
+from tensorjit.ir.rewriter import rebuild_ops
+
+_LOOPS = frozenset({"for", "while"})
+_CONTROL = _LOOPS | {"if", "scope"}
+
+
+def dce(graph: Graph, is_pure: Callable[[Op], bool]) -> Graph:
+    """A graph without its dead ops and values.
+
+    `is_pure(op)` says of each op whether it may be left out where its results are not used. Ops with blocks
+    are asked about too, for what they do beyond their blocks: a `while` that may never end has an effect of
+    its own.
+
+    >>> from tensorjit.ir.parser import parse_graph
+    >>> before = parse_graph('''
+    ... graph f(%n: int, %x: f64) {
+    ...   %a: f64 = sin(%x)
+    ...   %s: f64, %t: f64 = for(%n, %n, %n, %x, %x)
+    ...     do (%i: int, %s.1: f64, %t.1: f64) {
+    ...       %b: f64 = add(%s.1, %x)
+    ...       %c: f64 = add(%t.1, %a)
+    ...       continue(%b, %c)
+    ...     }
+    ...   return(%s)
+    ... }''')
+    >>> print(dce(before, lambda op: True))
+    graph f(%n: int, %x: f64)
+    {
+      %s: f64 = for(%n, %n, %n, %x)
+        do (%i: int, %s.1: f64) {
+          %b: f64 = add(%s.1, %x)
+          continue(%b)
+        }
+      return(%s)
+    }
+    """
+    live = _Liveness(graph, is_pure)
+    live.run()
+    return rebuild_ops(graph, live.visit)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """A block, the op that it belongs to, and the loop and scope that its terminators leave for."""
+
+    block: Block
+    owner: Op | None = None
+    is_test: bool = False  # the first block of a `while`
+    loop: Op | None = None
+    scope: Op | None = None
+
+    def inside(self, op: Op, index: int) -> _Context:
+        body = op.name in _LOOPS and index == (1 if op.name == "while" else 0)
+        test = op.name == "while" and index == 0
+        scope = op if op.name == "scope" else self.scope
+        return _Context(op.blocks[index], op, test, op if body else self.loop, scope)
+
+
+@final
+class _Liveness:
+    """Marks from the effects backwards. The values that stand for one carried variable or one result of a
+    branch (the result, the parameters, what each turn and branch hands on) are one *slot*: they live and die
+    together."""
+
+    def __init__(self, graph: Graph, is_pure: Callable[[Op], bool]) -> None:
+        self.graph = graph
+        self.is_pure = is_pure
+        self.made_by: dict[Value, tuple[Op, int]] = {}  # result or carried parameter -> op and slot
+        self.target: dict[Op, Op] = {}  # a terminator -> the op whose slots it hands on
+        self.exits: dict[Op, list[Op]] = {}  # the inverse
+        self.children: dict[Op | None, list[Op]] = {None: []}
+        # What each op does beyond its results: the ops that a terminator in it leaves for; None: an effect.
+        self.escapes: dict[Op, set[Op | None]] = {}
+        self.kept: set[Op] = set()
+        self.live: set[Value] = set()
+        self.live_slots: set[tuple[Op, int]] = set()
+        self.todo: list[Value] = []
+        self._index()
+
+    def _index(self) -> None:
+        order: list[tuple[Op, Op | None]] = []
+        stack = [_Context(self.graph.block)]
+        while stack:
+            context = stack.pop()
+            for op in context.block.ops:
+                order.append((op, context.owner))
+                self.children[context.owner].append(op)
+                self._aim(op, context)
+                self.made_by.update((v, (op, k)) for k, v in enumerate(op.results))
+                self.children[op], self.exits[op] = [], []
+                for k, block in enumerate(op.blocks):
+                    self._params(op, block)
+                    stack.append(context.inside(op, k))
+        for terminator, target in self.target.items():
+            self.exits[target].append(terminator)
+        for op, owner in reversed(order):
+            self._escape(op)
+            if owner is not None:
+                self.escapes.setdefault(owner, set()).update(self.escapes[op])
+
+    def _aim(self, op: Op, context: _Context) -> None:
+        owner = None if context.is_test else context.owner
+        aims = {"yield": owner, "continue": context.loop, "break": context.loop, "leave": context.scope}
+        target = aims.get(op.name)
+        if target is not None and target.name in _CONTROL:
+            self.target[op] = target
+
+    def _params(self, op: Op, block: Block) -> None:
+        if op.name in _LOOPS:
+            carried = block.params[len(block.params) - len(op.results) :]
+            self.made_by.update((v, (op, k)) for k, v in enumerate(carried))
+
+    def _escape(self, op: Op) -> None:
+        escapes = self.escapes.setdefault(op, set())
+        escapes.discard(op)
+        if op.name in ("continue", "break", "leave"):
+            escapes.add(self.target[op])
+        elif op.name in ("return", "raise") or (op.name not in TERMINATORS and not self.is_pure(op)):
+            escapes.add(None)
+
+    def run(self) -> None:
+        self._keep_effects(None)
+        while self.todo:
+            value = self.todo.pop()
+            made = self.made_by.get(value)
+            if made is None:
+                continue
+            op, slot = made
+            self._keep(op)
+            if op.name in _CONTROL and (op, slot) not in self.live_slots:
+                self.live_slots.add((op, slot))
+                carried = op.operands[len(op.operands) - len(op.results) :] if op.name in _LOOPS else ()
+                self._mark(carried[slot : slot + 1])
+                for terminator in self.exits[op]:
+                    self._mark(terminator.operands[slot : slot + 1])
+
+    def _mark(self, values: Sequence[Value]) -> None:
+        fresh = [v for v in values if v not in self.live]
+        self.live.update(fresh)
+        self.todo += fresh
+
+    def _keep_effects(self, owner: Op | None) -> None:
+        """Keep the ops in an op's blocks that do more than make results, and the ops in theirs."""
+        stack = [owner]
+        while stack:
+            inside = stack.pop()
+            for op in self.children[inside]:
+                all_of_it = inside is not None and inside.name not in _CONTROL
+                if (all_of_it or self.escapes[op]) and op not in self.kept:
+                    self._keep_one(op)
+                    stack.append(op)
+
+    def _keep(self, op: Op) -> None:
+        if op not in self.kept:
+            self._keep_one(op)
+            self._keep_effects(op)
+
+    def _keep_one(self, op: Op) -> None:
+        self.kept.add(op)
+        if op.name in _LOOPS:
+            self._mark(op.operands[: len(op.operands) - len(op.results)])
+        elif op not in self.target:
+            self._mark(op.operands)
+        if op.name == "while" and op.blocks[0].terminator.name == "yield":
+            self._mark(op.blocks[0].terminator.operands)
+
+    def visit(self, op: Op, blocks: Sequence[Block]) -> Sequence[Op]:
+        if op in self.target:
+            return (replace(op, operands=self._slots(self.target[op], op.operands)),)
+        if op.name in TERMINATORS:
+            return (op,)
+        if op not in self.kept:
+            return ()
+        if op.name not in _CONTROL:
+            return (op if not op.blocks else replace(op, blocks=tuple(blocks)),)
+        operands = self._slots(op, op.operands) if op.name in _LOOPS else op.operands
+        if op.name in _LOOPS:
+            blocks = [Block(self._slots(op, b.params), b.ops) for b in blocks]
+        return (replace(op, operands=operands, results=self._slots(op, op.results), blocks=tuple(blocks)),)
+
+    def _slots(self, op: Op, values: Sequence[Value]) -> tuple[Value, ...]:
+        """What comes before the carried values, and those of them that live."""
+        lead = len(values) - len(op.results)
+        return tuple(v for k, v in enumerate(values) if k < lead or (op, k - lead) in self.live_slots)

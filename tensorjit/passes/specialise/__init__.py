@@ -1,0 +1,214 @@
+"""specialise: a generic graph and a signature -> a typed graph, by abstract interpretation.
+
+before (what script parsed, every value of type ?)::
+
+    %c = compare(%x, %zero) {op=">"}
+    %y = if(%c) { yield %x } { yield %zero }
+
+after, for an array of rank 1::
+
+    %c: bool[n] = greater(%x, %zero) {loop=f64,f64->bool}
+    check() {left=n, right=1, exception="ValueError", message="The truth value of ..."}
+
+Modules: `state` (what one run shares), `join` (what two paths have in common), `control` (branches, loops, inlining), `calls`,
+`operators`, `basics` (all other ops).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FunctionType, MappingProxyType
+from typing import Any, final
+
+from tensorjit.errors import Problem, TypeInferenceError, UnsupportedError
+from tensorjit.ir.graph import Block, Graph, Value
+from tensorjit.ir.signature import (
+    ArraySig,
+    DefaultSig,
+    ParamSig,
+    Signature,
+    StaticSig,
+    TupleSig,
+    array_types,
+    flat,
+)
+from tensorjit.ir.types import ArrayType
+from tensorjit.ops.abstract import Abstract, Sequence_, of
+from tensorjit.ops.opdef import OpDef
+from tensorjit.ops.typed import Refusal, TypedBuilder
+from tensorjit.passes.specialise import basics as _basics  # registers its handlers
+from tensorjit.passes.specialise import calls
+from tensorjit.passes.specialise.calls import Traced
+from tensorjit.passes.specialise.control import leave, run
+from tensorjit.passes.specialise.state import (
+    ENDED,
+    Frame,
+    Guard,
+    Implicit,
+    Names,
+    Outcome,
+    Source,
+    Specialiser,
+)
+
+__all__ = [
+    "Guard",
+    "Implicit",
+    "Library",
+    "Names",
+    "NeedsStatic",
+    "Source",
+    "Specialised",
+    "Traced",
+    "_basics",
+    "specialise",
+]
+
+
+class NeedsStatic(UnsupportedError):
+    """A value that must be known while compiling (an axis, say) is not: its argument may be made static."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Library:
+    """What the specialiser knows of NumPy: the op table and how to find rows in it."""
+
+    table: Mapping[str, OpDef]
+    find: Callable[[object], OpDef | None]
+    methods: Mapping[str, str]
+    attributes: Mapping[str, Callable[[TypedBuilder, Abstract], Abstract]]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Specialised:
+    """A typed graph and what it relies on. `leaves[k]` is the index among the arguments' leaves of graph param k; the params after
+    those are the captured arrays of `implicit`. `written` are the params whose memory the graph may write."""
+
+    graph: Graph
+    leaves: tuple[int, ...]
+    guards: tuple[Guard, ...]
+    implicit: tuple[Implicit, ...]
+    written: frozenset[int]
+
+
+def specialise(
+    generic: Graph,
+    names: Names,
+    signature: Signature,
+    defaults: Sequence[Any],
+    library: Library,
+    parse: Callable[[FunctionType], Graph],
+) -> Specialised:
+    """The typed graph of one signature.
+
+    `defaults[k]` is the value of parameter k where its signature is a DefaultSig. Raises UnsupportedError or TypeInferenceError
+    with every problem of the function.
+    """
+    s = Specialiser(library.table, library.find, library.attributes, parse)
+    calls.set_methods(library.methods.get)
+    values, leaves = _parameters(s, generic, signature, defaults)
+    frame = Frame(names, dict(zip(generic.params, values, strict=True)))
+    s.b.builder.loc = generic.loc
+    try:
+        outcome = run(s, generic.block.ops, 0, frame, lambda o, f: _finish(s, o, f))
+        _finish(s, outcome, frame)
+    except Refusal as refusal:
+        s.problem(refusal)
+    except RecursionError:
+        s.problem(Refusal(Problem("this function is nested too deeply", generic.loc, "split it into several")))
+    if s.problems:
+        raise (NeedsStatic if s.needs_static else UnsupportedError)(s.problems)
+    implicit = tuple(s.implicit.values())
+    params = tuple(s.params)
+    block = Block(params, tuple(s.b.builder.ops))
+    attrs = {
+        "symbols": MappingProxyType(dict(s.symbols)),
+        "disjoint": _pairs(signature.disjoint, leaves),
+        "identical": _pairs(signature.identical, leaves),
+    }
+    graph = Graph(generic.name, block, MappingProxyType(attrs), generic.loc)
+    return Specialised(graph, tuple(leaves), tuple(s.guards.values()), implicit, written(graph))
+
+
+def _finish(s: Specialiser, outcome: Outcome, frame: Frame) -> Outcome:
+    if outcome.kind == "ended":
+        return outcome
+    try:
+        return leave(s, outcome, frame)
+    except Refusal as refusal:
+        s.problem(refusal)
+        s.b.effect("unreachable")
+        return ENDED
+
+
+def _parameters(
+    s: Specialiser, generic: Graph, signature: Signature, defaults: Sequence[Any]
+) -> tuple[list[Abstract], list[int]]:
+    """The abstract value of each parameter; the dynamic leaves become params of the typed graph."""
+    parameters = [name for name, *_ in generic.attrs["parameters"]]
+    leaf_names = _leaf_names(parameters, signature.params)
+    types, places = array_types(signature, leaf_names)
+    leaves: list[int] = []
+    index_of: dict[int, int] = {}
+    counter = iter(range(len(leaf_names)))
+
+    def make(sig: ParamSig, k: int) -> Abstract:
+        if isinstance(sig, TupleSig):
+            return Sequence_(tuple(make(i, k) for i in sig.items), sig.is_list)
+        leaf = next(counter)
+        if isinstance(sig, DefaultSig):
+            return of(defaults[k])
+        if isinstance(sig, StaticSig):
+            return of(sig.value)
+        value = Value(types[leaf] if isinstance(sig, ArraySig) else sig.type, leaf_names[leaf])
+        if isinstance(sig, ArraySig) and not sig.writable:
+            s.b.readonly.add(value)
+        index_of[leaf] = len(leaves)
+        s.params[value] = len(leaves)
+        leaves.append(leaf)
+        return value
+
+    values = [make(sig, k) for k, sig in enumerate(signature.params)]
+    s.leaves = len(leaves)
+    s.symbols.update({name: (index_of[leaf], axis) for name, (leaf, axis) in places.items()})
+    return values, leaves
+
+
+def _leaf_names(parameters: Sequence[str], params: Iterable[ParamSig]) -> list[str]:
+    names: list[str] = []
+    for name, sig in zip(parameters, params, strict=True):
+        count = len(list(flat([sig])))
+        names += [name] if not isinstance(sig, TupleSig) else [f"{name}{k}" for k in range(count)]
+    return names
+
+
+def _pairs(pairs: Iterable[tuple[int, int]], leaves: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    index = {leaf: k for k, leaf in enumerate(leaves)}
+    return tuple((index[a], index[b]) for a, b in pairs if a in index and b in index)
+
+
+def written(graph: Graph) -> frozenset[int]:
+    """The params whose memory may be written: all array params where the target of a store cannot be traced to one."""
+    source: dict[Value, Value] = {}
+    fresh: set[Value] = set()
+    targets: list[Value] = []
+    for op in graph.walk():
+        if op.name in ("view", "reshape"):
+            source[op.result] = op.operands[0]
+        elif op.results and not op.blocks:
+            fresh.update(op.results)
+        if op.name == "store":
+            targets.append(op.operands[0])
+    index = {v: k for k, v in enumerate(graph.params)}
+    found: set[int] = set()
+    for target in targets:
+        while target in source:
+            target = source[target]
+        if target in index:
+            found.add(index[target])
+        elif target not in fresh:  # joined from several: any of them
+            found.update(k for v, k in index.items() if isinstance(v.type, ArrayType))
+    return frozenset(found)

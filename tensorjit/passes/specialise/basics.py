@@ -1,0 +1,360 @@
+"""The ops of a generic graph that are neither control flow nor calls: constants, names, attributes, items, operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from tensorjit.ir.graph import Op, Value
+from tensorjit.ir.types import ArrayType
+from tensorjit.ops import indexing
+from tensorjit.ops.abstract import (
+    Abstract,
+    Bound,
+    Closure,
+    Poison,
+    Raised,
+    Range,
+    Sequence_,
+    Slice,
+    Static,
+    SymInt,
+    Text,
+    is_static,
+    of,
+    static_value,
+)
+from tensorjit.ops.typed import describe
+from tensorjit.passes.specialise import operators
+from tensorjit.passes.specialise.calls import into, unwrap
+from tensorjit.passes.specialise.control import HANDLERS, iteration
+from tensorjit.passes.specialise.state import Frame, Handler, Source, Specialiser
+
+
+def handles(*names: str) -> Callable[[Handler], Handler]:
+    """Register the handler of generic ops."""
+
+    def register(handler: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(names, handler))
+        return handler
+
+    return register
+
+
+@handles("const")
+def _const(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    return of(op.attrs["value"])
+
+
+@handles("global")
+def _global(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    return read_global(s, frame, op.attrs["name"])
+
+
+def read_global(s: Specialiser, frame: Frame, name: str) -> Abstract:
+    """A name of the function's module, or a builtin."""
+    source = Source("global", frame.names.globals, name)
+    try:
+        value = source.read()
+    except KeyError:
+        s.b.fail("NameError", f"name '{source.name}' is not defined")
+        return Poison()
+    return s.captured(source, value)
+
+
+@handles("free")
+def _free(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    name = op.attrs["name"]
+    if name in frame.names.captures:
+        return frame.names.captures[name]
+    cell = frame.names.cells.get(name)
+    if cell is None:
+        return read_global(s, frame, name)
+    source = Source("cell", cell, name)
+    try:
+        value = source.read()
+    except ValueError:
+        s.b.fail(
+            "NameError",
+            f"cannot access free variable '{name}' where it is not associated with a value in enclosing scope",
+        )
+        return Poison()
+    return s.captured(source, value)
+
+
+@handles("capture")
+def _capture(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    index = op.attrs["index"]
+    return s.captured(Source("global", frame.names.arrays[index], "value"), frame.names.arrays[index]["value"])
+
+
+@handles("numpy", "import")
+def _numpy(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    path = op.attrs.get("name") or op.attrs["module"]
+    if path.split(".")[0] not in ("numpy", "math", "builtins", "operator"):
+        s.b.refuse(f"an import of {path!r} inside a function", "import it at the top of the module")
+    found: Any = __import__(path.split(".")[0])
+    for part in path.split(".")[1:]:
+        found = getattr(found, part)
+    return Static(found)
+
+
+@handles("attr")
+def _attr(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    (x,), name = args, op.attrs["name"]
+    if isinstance(x, Static) and not isinstance(x.value, np.generic):
+        return _static_attribute(s, x.value, name)
+    if isinstance(x, (Value, SymInt, Static)):
+        found = s.attribute(x, name)
+        return Bound(x, name) if found is None else found
+    if isinstance(x, (Text, Sequence_)):
+        return Bound(x, name)
+    s.b.refuse(f"the attribute {name!r} of {describe(x)}")
+
+
+def _static_attribute(s: Specialiser, owner: Any, name: str) -> Abstract:
+    if isinstance(owner, str):
+        return Bound(Static(owner), name)
+    if not hasattr(owner, name):
+        s.b.fail("AttributeError", f"{type(owner).__name__!r} object has no attribute {name!r}")
+        return Poison()
+    value = getattr(owner, name)
+    if isinstance(owner, ModuleType):
+        if owner.__name__.split(".")[0] in ("numpy", "math"):
+            return of(value)
+        return s.captured(Source("global", vars(owner), name), value)
+    if isinstance(owner, (type, np.dtype, np.finfo, np.iinfo)):
+        return of(value)
+    s.b.refuse(f"the attribute {name!r} of {describe(Static(owner))}", "pass the value as an argument")
+
+
+@handles("tuple", "list")
+def _tuple(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    starred = set(op.attrs.get("star", ()))
+    items: list[Abstract] = []
+    for k, x in enumerate(args):
+        if k in starred:
+            length, item = iteration(s.b, x)
+            if not isinstance(length, int):
+                s.b.refuse("* of something whose length is not known")
+            items += [item(Static(j)) for j in range(length)]
+        else:
+            items.append(x)
+    return Sequence_(tuple(items), op.name == "list")
+
+
+@handles("list_append")
+def _list_append(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    target, item = args
+    assert isinstance(target, Sequence_)
+    return Sequence_((*target.items, item), True)
+
+
+@handles("slice")
+def _slice(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    return Slice(args[0], args[1], args[2])
+
+
+@handles("unpack")
+def _unpack(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> tuple[Abstract, ...]:
+    (x,) = args
+    count: int = op.attrs["count"]
+    star: int | None = op.attrs.get("star")
+    length, item = iteration(s.b, x)
+    fixed = count - 1 if star is not None else count
+    if not isinstance(length, int):
+        if star is not None:
+            s.b.refuse("a starred target for something whose length is not known")
+        s.b.check(
+            "ge",
+            length,
+            count,
+            "ValueError",
+            f"not enough values to unpack (expected {count}, got {{}})",
+            (length,),
+        )
+        s.b.check("ge", count, length, "ValueError", f"too many values to unpack (expected {count})")
+        length = count
+    if length < fixed or (star is None and length > count):
+        few = f"not enough values to unpack (expected {'at least ' * (star is not None)}{fixed}, got {length})"
+        s.b.fail("ValueError", few if length < fixed else f"too many values to unpack (expected {count})")
+        return (Poison(),) * count
+    items: list[Abstract] = [item(Static(k)) for k in range(length)]
+    if star is None:
+        return tuple(items)
+    middle = length - fixed
+    return (*items[:star], Sequence_(tuple(items[star : star + middle]), True), *items[star + middle :])
+
+
+@handles("subscript")
+def _subscript(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    return subscript(s, args[0], args[1])
+
+
+def subscript(s: Specialiser, x: Abstract, key: Abstract) -> Abstract:
+    """x[key]."""
+    if isinstance(x, Sequence_):
+        return _item(s, x, key)
+    if isinstance(x, Static) and isinstance(x.value, str) and is_static(key):
+        return operators.fold(s.b, lambda a, b: a[b], x, key)
+    if isinstance(x, Range):
+        length, item = iteration(s.b, x)
+        return item(key)
+    return indexing.index(s.b, x, key)
+
+
+def _item(s: Specialiser, x: Sequence_, key: Abstract) -> Abstract:
+    if isinstance(key, Slice):
+        parts = [s.b.static(p, "the bound of a slice of a tuple") for p in (key.start, key.stop, key.step)]
+        return Sequence_(x.items[slice(*parts)], x.is_list)
+    index: int = s.b.static(key, "the index of a tuple or list")
+    if not -len(x.items) <= index < len(x.items):
+        s.b.fail("IndexError", f"{'list' if x.is_list else 'tuple'} index out of range")
+        return Poison()
+    return x.items[index]
+
+
+@handles("set_subscript")
+def _set_subscript(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> tuple[Abstract, ...]:
+    x, key, value = args
+    if not s.b.is_array(x):
+        s.b.refuse(f"an item of {describe(x)} is assigned", "use an array")
+    indexing.assign(s.b, x, key, value)
+    return ()
+
+
+@handles("inplace_subscript")
+def _inplace_subscript(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> tuple[Abstract, ...]:
+    x, key, value = args
+    if not s.b.is_array(x):
+        s.b.refuse(f"an item of {describe(x)} is changed in place", "use an array")
+    old = subscript(s, x, key)
+    new = inplace(s, op.attrs["op"], old, value)
+    if new is not old:  # an array was changed through its view already
+        indexing.assign(s.b, x, key, new)
+    return ()
+
+
+@handles("binary")
+def _binary(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    return operators.binary(s.b, op.attrs["op"], args[0], args[1])
+
+
+@handles("inplace")
+def _inplace(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    return inplace(s, op.attrs["op"], args[0], args[1])
+
+
+def inplace(s: Specialiser, op: str, x: Abstract, y: Abstract) -> Abstract:
+    """x op= y: an array is changed where it is, anything else is a new value."""
+    op = op.removesuffix("=")
+    if not (isinstance(x, Value) and isinstance(x.type, ArrayType)):
+        if isinstance(x, Sequence_) and x.is_list:
+            s.b.refuse("a list changed in place", "build a new one with +")
+        return operators.binary(s.b, op, x, y)
+    row = operators.BINARY[op][1]
+    if op == "@":
+        s.b.store(x, operators.binary(s.b, op, x, y))
+        return x
+    if op == "**" and isinstance(y, Static):
+        result = operators.binary(s.b, op, x, y)
+        if s.b.dtype_of(result) == x.type.dtype:
+            s.b.store(x, result)
+            return x
+    return into(s, row, [x, y], x)
+
+
+@handles("unary")
+def _unary(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    return operators.unary(s.b, op.attrs["op"], args[0])
+
+
+@handles("compare")
+def _compare(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    return operators.compare(s.b, op.attrs["op"], args[0], args[1])
+
+
+@handles("truth")
+def _truth(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    return operators.truth(s.b, args[0])
+
+
+@handles("format")
+def _format(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    template, values = "", []
+    for part in op.attrs["parts"]:
+        if isinstance(part, str):
+            template += part.replace("{", "{{").replace("}", "}}")
+            continue
+        index, conversion, spec = part if isinstance(part, tuple) else (part, "", "")
+        x = args[index]
+        if is_static(x):
+            text = ("{" + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}").format(static_value(x))
+            template += text.replace("{", "{{").replace("}", "}}")
+        else:
+            template += "{" + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
+            values.append(x)
+    return Text(template, tuple(values)) if values else Static(template.format())
+
+
+@handles("function")
+def _function(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
+    captures = dict(zip(op.attrs.get("captures", ()), args, strict=False))
+    defaults = dict(zip(op.attrs.get("defaults", ()), args[len(captures) :], strict=False))
+    return Closure(op.attrs["graph"], captures, defaults, frame.names)
+
+
+@handles("raise")
+def _raise(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> tuple[Abstract, ...]:
+    x = args[0] if args else None
+    if isinstance(x, Static) and isinstance(x.value, type) and issubclass(x.value, BaseException):
+        x = Raised(x.value, "")
+    if isinstance(x, Poison):
+        s.b.effect("unreachable")
+        return ()
+    if not isinstance(x, Raised):
+        s.b.refuse("raise of something that is no exception of a known class")
+    name = (
+        x.exception.__qualname__
+        if x.exception.__module__ == "builtins"
+        else f"{x.exception.__module__}.{x.exception.__qualname__}"
+    )
+    values = [s.b.value(a) for a in x.args]
+    s.b.builder.add_multi("raise", values, (), {"exception": name, "message": x.message, "class": x.exception})
+    return ()
+
+
+@handles("return")
+def _return(s: Specialiser, frame: Frame, op: Op | None, args: list[Abstract]) -> tuple[Abstract, ...]:
+    values: list[Value] = []
+    s.b.effect("return", values, structure=None)
+    built = s.b.builder.ops.pop()  # built first, so that a refusal below leaves the block as it was
+    structure = _structure(s, args[0], values)
+    s.b.builder.add_multi(built.name, values, (), {"structure": structure})
+    return ()
+
+
+def _structure(s: Specialiser, x: Abstract, values: list[Value]) -> Any:
+    """How the flat values make up the Python result."""
+    if isinstance(x, Sequence_):
+        return ("list" if x.is_list else "tuple", *(_structure(s, i, values) for i in x.items))
+    if isinstance(x, Value) and x in s.params:
+        return ("param", s.params[x])
+    if isinstance(x, (Value, SymInt)) or (isinstance(x, Static) and isinstance(x.value, (np.generic, float, complex))):
+        if x in s.b.ambiguous if isinstance(x, Value) else False:
+            s.b.refuse(
+                "the reshape of an array whose layout is not contiguous is returned: NumPy gives a view or a copy",
+                "copy first",
+            )
+        values.append(s.b.value(x))
+        return "value"
+    if isinstance(x, Static):
+        if x.value is None or isinstance(x.value, (bool, int, str)):
+            return ("const", x.value)
+        return ("const", unwrap(x.value))
+    if isinstance(x, Poison):
+        return ("const", None)
+    s.b.refuse(f"{describe(x)} is returned")

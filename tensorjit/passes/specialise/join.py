@@ -1,0 +1,193 @@
+"""What two paths have in common: templates of abstract values.
+
+A template says which part of a value is the same on every path (it needs no value in the graph) and which part is a value, and of
+what type. Nothing is coerced: a Python int and a float do not join, and the caller then keeps the paths apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Union, final
+
+from tensorjit.ir import dims
+from tensorjit.ir.dims import Dim
+from tensorjit.ir.graph import Value
+from tensorjit.ir.signature import same_static
+from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, ScalarType, Type
+from tensorjit.ops.abstract import Abstract, Poison, Sequence_, Static, SymInt, Unbound
+from tensorjit.ops.typed import TypedBuilder
+
+_PY = {bool: PY_BOOL, int: PY_INT, float: PY_FLOAT, complex: PY_COMPLEX}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Same:
+    """The same on every path."""
+
+    value: Abstract
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A value of this type."""
+
+    type: Type
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A tuple or list, item by item."""
+
+    items: tuple[Template, ...]
+    is_list: bool
+
+
+Template = Union[Same, Typed, Items]
+
+
+def template(x: Abstract) -> Template:
+    """The narrowest template of one value."""
+    if isinstance(x, Value):
+        return Typed(x.type)
+    if isinstance(x, Sequence_):
+        return Items(tuple(template(i) for i in x.items), x.is_list)
+    return Same(x)
+
+
+def number_type(x: Abstract) -> Type | None:
+    """The type that a number has as a value of the graph; None for what is no number."""
+    if isinstance(x, SymInt):
+        return PY_INT
+    if isinstance(x, Static):
+        return _PY.get(type(x.value))
+    return x.type if isinstance(x, Value) else None
+
+
+def widen(t: Template) -> Template:
+    """A template whose numbers may change from turn to turn."""
+    if isinstance(t, Items):
+        return Items(tuple(widen(i) for i in t.items), t.is_list)
+    if isinstance(t, Same):
+        found = number_type(t.value)
+        return t if found is None else Typed(found)
+    return t
+
+
+def same(s: Template, t: Template) -> bool:
+    """Whether two templates are the same."""
+    if isinstance(s, Same) and isinstance(t, Same):
+        return same_abstract(s.value, t.value)
+    if isinstance(s, Items) and isinstance(t, Items):
+        return s.is_list == t.is_list and len(s.items) == len(t.items) and all(map(same, s.items, t.items))
+    return isinstance(s, Typed) and isinstance(t, Typed) and s.type == t.type
+
+
+def same_abstract(x: Abstract, y: Abstract) -> bool:
+    """Whether two abstract values without run-time parts are known to be the same."""
+    if isinstance(x, Static) and isinstance(y, Static):
+        return same_static(x.value, y.value)
+    if isinstance(x, SymInt) and isinstance(y, SymInt):
+        return x == y
+    if isinstance(x, Unbound) and isinstance(y, Unbound):
+        return True
+    return x is y
+
+
+def join(b: TypedBuilder, s: Template, t: Template, mark: int) -> Template | None:
+    """The template of a value that is `s` on one path and `t` on another; None where they do not fit one type.
+
+    Sizes whose symbols were made after `mark` (inside the paths) become new symbols.
+    """
+    if (isinstance(s, Same) and isinstance(s.value, Poison)) or (isinstance(t, Same) and isinstance(t.value, Poison)):
+        return Same(Poison())
+    if isinstance(s, Items) or isinstance(t, Items):
+        return _join_items(b, s, t, mark)
+    if isinstance(s, Same) and isinstance(t, Same) and same_abstract(s.value, t.value) and not _escapes(b, s.value, mark):
+        return s
+    one, other = _type_of(s), _type_of(t)
+    if one is None or other is None:
+        return None
+    if isinstance(one, ArrayType) and isinstance(other, ArrayType):
+        return _join_arrays(b, one, other, mark)
+    return Typed(one) if one == other else None
+
+
+def _join_items(b: TypedBuilder, s: Template, t: Template, mark: int) -> Template | None:
+    if not (isinstance(s, Items) and isinstance(t, Items)) or s.is_list != t.is_list or len(s.items) != len(t.items):
+        return None
+    items = [join(b, x, y, mark) for x, y in zip(s.items, t.items, strict=True)]
+    done = tuple(i for i in items if i is not None)
+    return Items(done, s.is_list) if len(done) == len(items) else None
+
+
+def _type_of(t: Template) -> Type | None:
+    if isinstance(t, Typed):
+        return t.type
+    return number_type(t.value) if isinstance(t, Same) else None
+
+
+def _join_arrays(b: TypedBuilder, one: ArrayType, other: ArrayType, mark: int) -> Template | None:
+    if one.dtype != other.dtype or one.rank != other.rank:
+        return None
+    if any((x == 1) != (y == 1) for x, y in zip(one.shape, other.shape, strict=True)):
+        return None  # a static 1 broadcasts where another size must not
+    shape: list[Dim] = []
+    for x, y in zip(one.shape, other.shape, strict=True):
+        shape.append(x if x == y and not escapes(b, x, mark) else b.symbol("d"))
+    return Typed(ArrayType(one.dtype, tuple(shape), one.layout if one.layout == other.layout else "A"))
+
+
+def escapes(b: TypedBuilder, dim: Dim, mark: int) -> bool:
+    """Whether a size depends on a symbol that was made after `mark`."""
+    return any(b.birth.get(s.name, 0) > mark for s in dims.symbols_of(dim))
+
+
+def _escapes(b: TypedBuilder, x: Abstract, mark: int) -> bool:
+    return isinstance(x, SymInt) and escapes(b, x.dim, mark)
+
+
+def types_of(t: Template) -> Iterator[Type]:
+    """The types of the values that a template needs, in order."""
+    if isinstance(t, Typed):
+        yield t.type
+    elif isinstance(t, Items):
+        for i in t.items:
+            yield from types_of(i)
+
+
+def values_of(b: TypedBuilder, t: Template, x: Abstract) -> Iterator[Value]:
+    """The values of `x` that fill a template that it fits, made in the current block."""
+    if isinstance(t, Typed):
+        yield b.value(x)
+    elif isinstance(t, Items) and isinstance(x, Sequence_):
+        for s, i in zip(t.items, x.items, strict=True):
+            yield from values_of(b, s, i)
+
+
+def fill(t: Template, values: Iterator[Value]) -> Abstract:
+    """The abstract value of a template filled with values."""
+    if isinstance(t, Typed):
+        return next(values)
+    if isinstance(t, Items):
+        return Sequence_(tuple(fill(i, values) for i in t.items), t.is_list)
+    return t.value
+
+
+def strengthen(t: Template, to: Template) -> Template | None:
+    """`to`, where it differs from `t` only by Python numbers having become NumPy scalars; None otherwise."""
+    if isinstance(t, Items) and isinstance(to, Items) and len(t.items) == len(to.items):
+        items = [strengthen(x, y) for x, y in zip(t.items, to.items, strict=True)]
+        done = tuple(i for i in items if i is not None)
+        return Items(done, to.is_list) if len(done) == len(items) else None
+    one, other = _type_of(t), _type_of(to)
+    if one == other:
+        return to
+    if isinstance(one, ScalarType) and isinstance(other, ScalarType) and one.python and not other.python:
+        order = "biufc"
+        if order.index(one.dtype.kind) <= order.index(other.dtype.kind):
+            return to
+    return None

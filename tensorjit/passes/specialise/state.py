@@ -1,0 +1,213 @@
+"""The state of one specialisation: where names come from, what was guarded, what was refused."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import CellType, FunctionType
+from typing import Any, Literal, final
+
+import numpy as np
+
+from tensorjit.errors import Problem
+from tensorjit.ir.dims import Dim, symbol
+from tensorjit.ir.graph import Graph, Value
+from tensorjit.ir.signature import ArraySig, of_value
+from tensorjit.ir.types import ArrayType
+from tensorjit.ops.abstract import Abstract, of
+from tensorjit.ops.opdef import OpDef
+from tensorjit.ops.typed import Refusal, TypedBuilder
+from tensorjit.passes.specialise.join import Template
+
+SourceKind = Literal["global", "cell"]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Where a captured object is read at each call: a namespace and a name, or a closure's cell."""
+
+    kind: SourceKind
+    container: Any
+    name: str
+
+    def read(self) -> Any:
+        """The object now; KeyError or ValueError where it is gone."""
+        if self.kind == "cell":
+            return self.container.cell_contents
+        if self.name in self.container:
+            return self.container[self.name]
+        return vars(builtins)[self.name]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Guard:
+    """A captured object that must still be this one."""
+
+    source: Source
+    expected: Any
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Implicit:
+    """A captured array: one more argument, read at each call."""
+
+    source: Source
+    signature: ArraySig
+    value: Value
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Names:
+    """The names that a function sees beside its own: captured values of a nested function, cells, globals."""
+
+    function: str
+    globals: dict[str, Any]
+    cells: Mapping[str, CellType] = field(default_factory=dict)
+    captures: Mapping[str, Abstract] = field(default_factory=dict)
+    arrays: tuple[Any, ...] = ()  # captured by a trace
+
+    @staticmethod
+    def of(function: FunctionType) -> Names:
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        return Names(function.__qualname__, function.__globals__, cells)
+
+
+@final
+@dataclass(slots=True, eq=False)
+class LoopState:
+    """A loop under construction: its carried templates, and what its turns hand on."""
+
+    carried: tuple[Template, ...]
+    mark: int
+    turns: list[tuple[Abstract, ...]] = field(default_factory=list)
+    breaks: list[tuple[Abstract, ...]] = field(default_factory=list)
+
+
+@final
+@dataclass(slots=True, eq=False)
+class ScopeState:
+    """An inlined call whose returns leave from inside loops."""
+
+    result: Template | None
+    mark: int
+    returns: list[Abstract] = field(default_factory=list)
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Frame:
+    """One run of a generic graph: its values so far, and what encloses the block at hand.
+
+    `loop` is the innermost loop of the typed graph that was opened by this frame (None: an unrolled turn or no loop);
+    `inline` says that `return` hands a value to a caller; `scope` is set where that return leaves from inside a loop.
+    """
+
+    names: Names
+    env: dict[Value, Abstract]
+    inline: bool = False
+    loop: LoopState | None = None
+    scope: ScopeState | None = None
+    in_loop: bool = False
+    depth: int = 0
+
+    def fork(self, **changes: Any) -> Frame:
+        """The same place with its own values, for a path that runs apart."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return Frame(**{**fields, "env": dict(self.env), **changes})
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run of ops ends: it falls through with what it yields, jumps with values, or has ended (its terminator is built)."""
+
+    kind: Literal["fell", "returned", "continued", "broke", "ended"]
+    values: tuple[Abstract, ...] = ()
+
+
+ENDED = Outcome("ended")
+
+
+class NeedScope(Exception):
+    """An inlined function returns from inside a loop: it must be run again within a scope op."""
+
+
+class Specialiser:
+    """Everything that one specialisation shares; the work is in the modules beside this one."""
+
+    def __init__(
+        self,
+        table: Mapping[str, OpDef],
+        find: Callable[[object], OpDef | None],
+        attributes: Mapping[str, Callable[[TypedBuilder, Abstract], Abstract]],
+        parse: Callable[[FunctionType], Graph],
+    ) -> None:
+        self.table = table
+        self.find = find
+        self.attributes = attributes
+        self.parse = parse
+        self.b = TypedBuilder(table)
+        self.problems: list[Problem] = []
+        self.needs_static = False
+        self.guards: dict[tuple[int, str], Guard] = {}
+        self.implicit: dict[tuple[int, str], Implicit] = {}
+        self.splits = 0
+        self.params: dict[Value, int] = {}  # the leaves of the arguments, then the captured arrays
+        self.leaves = 0
+        self.symbols: dict[str, tuple[int, int]] = {}
+        self.stack: list[object] = []  # functions being inlined
+
+    def problem(self, refusal: Refusal) -> None:
+        """Note a refusal; the same one at the same place once."""
+        self.needs_static = self.needs_static or refusal.needs_static
+        key = (refusal.problem.loc, refusal.problem.message)
+        if all((p.loc, p.message) != key for p in self.problems):
+            self.problems.append(refusal.problem)
+
+    def captured(self, source: Source, value: Any) -> Abstract:
+        """A captured object: an array becomes an implicit argument, anything immutable a guard."""
+        from_key = (id(source.container), source.name)
+        if isinstance(value, np.ndarray):
+            if from_key not in self.implicit:
+                self.implicit[from_key] = self._implicit(source, value)
+            return self.implicit[from_key].value
+        if isinstance(value, (list, dict, set, bytearray)):
+            self.b.refuse(
+                f"{source.name!r} is a captured {type(value).__name__}, which may change between calls",
+                "use a tuple, or pass it as an argument",
+            )
+        self.guards.setdefault(from_key, Guard(source, value))
+        return of(value)
+
+    def _implicit(self, source: Source, value: np.ndarray[Any, Any]) -> Implicit:
+        """A captured array as one more parameter, all its own sizes dynamic."""
+        try:
+            sig = of_value(value)
+        except TypeError as error:
+            self.b.refuse(f"{source.name!r} is {error}")
+        assert isinstance(sig, ArraySig)
+        index = self.leaves + len(self.implicit)
+        shape: list[Dim] = []
+        for axis, one in enumerate(sig.ones):
+            name = f"{source.name}{index}_{axis}"
+            shape.append(1 if one else symbol(name, not_one=True))
+            if not one:
+                self.symbols[name] = (index, axis)
+        param = Value(ArrayType(sig.dtype, tuple(shape), sig.layout), source.name)
+        if not sig.writable:
+            self.b.readonly.add(param)
+        self.params[param] = index
+        return Implicit(source, sig, param)
+
+    def attribute(self, x: Abstract, name: str) -> Abstract | None:
+        """An attribute of an array or a number that is a value (`x.shape`); None for a method."""
+        row = self.attributes.get(name)
+        return None if row is None else row(self.b, x)
+
+
+Handler = Callable[[Specialiser, Frame, Any, list[Abstract]], Abstract | tuple[Abstract, ...]]
