@@ -71,7 +71,7 @@ class _Run:
                 self.conform(argument, param.type, "an argument")
 
     def result(self) -> object:
-        left = self.block(self.graph.block)
+        left = self.block(self.graph.block, self.args)
         if left.kind != "return":
             raise VerifyError(f"graph {self.graph.name} ends in {left.kind}")
         structure, values = left.values

@@ -129,16 +129,22 @@ def _compare(fn: Lowering, node: ast.Compare, hint: str) -> Value:
     return _chain(fn, node, fn.expr(node.left), 0, hint)
 
 
-def _chain(fn: Lowering, node: ast.Compare, left: Value, index: int, hint: str) -> Value:
+def _compare_truth(fn: Lowering, node: ast.Compare, hint: str) -> Value:
+    return _chain(fn, node, fn.expr(node.left), 0, hint, as_truth=True)
+
+
+def _chain(fn: Lowering, node: ast.Compare, left: Value, index: int, hint: str, as_truth: bool = False) -> Value:
     """`a < b < c` is `a < b and b < c` with b evaluated once."""
     right = fn.expr(node.comparators[index])
     last = index == len(node.comparators) - 1
     value = fn.emit("compare", (left, right), node, {"op": COMPARE[type(node.ops[index])]}, hint if last else "")
     if last:
-        return value
+        return fn.emit("truth", (value,), node) if as_truth else value
     condition = fn.emit("truth", (value,), node)
+    if as_truth:
+        value = condition
     keys = _rebound(fn, node.comparators[index + 1 :])
-    bodies = (lambda: _chain(fn, node, right, index + 1, ""), lambda: value)
+    bodies = (lambda: _chain(fn, node, right, index + 1, "", as_truth), lambda: value)
     return _valued(branches(fn, condition, keys, bodies, node, hint))
 
 
@@ -146,16 +152,21 @@ def _bool_op(fn: Lowering, node: ast.BoolOp, hint: str) -> Value:
     return _and_or(fn, node, 0, hint)
 
 
-def _and_or(fn: Lowering, node: ast.BoolOp, index: int, hint: str) -> Value:
-    """`a and b` gives a or b themselves, as Python does."""
+def _bool_truth(fn: Lowering, node: ast.BoolOp, hint: str) -> Value:
+    return _and_or(fn, node, 0, hint, as_truth=True)
+
+
+def _and_or(fn: Lowering, node: ast.BoolOp, index: int, hint: str, as_truth: bool = False) -> Value:
+    """`a and b` gives a or b themselves, as Python does; their truth where only that counts."""
+    read = fn.truth if as_truth else fn.expr
     if index == len(node.values) - 1:
-        return fn.expr(node.values[index])
-    value = fn.expr(node.values[index])
-    condition = fn.emit("truth", (value,), node.values[index])
+        return read(node.values[index])
+    value = read(node.values[index])
+    condition = value if as_truth else fn.emit("truth", (value,), node.values[index])
     keys = _rebound(fn, node.values[index + 1 :])
 
     def rest() -> Value:
-        return _and_or(fn, node, index + 1, "")
+        return _and_or(fn, node, index + 1, "", as_truth)
 
     def first() -> Value:
         return value
@@ -231,6 +242,8 @@ def _replacement(fn: Lowering, piece: ast.FormattedValue, index: int, operands: 
 def _lone_star(fn: Lowering, node: ast.Starred, hint: str) -> Value:
     return fn.refuse("a star is not supported here", node, "unpack into names first")
 
+
+CONDITIONS: Final[Mapping[type[ast.AST], ExpressionHandler]] = {ast.BoolOp: _bool_truth, ast.Compare: _compare_truth}
 
 EXPRESSIONS: Final[Mapping[type[ast.AST], ExpressionHandler]] = {
     ast.Constant: _constant,

@@ -31,6 +31,7 @@ class Tables:
     """How each kind of syntax is lowered, and why each other kind is not: (what, hint)."""
 
     expressions: Mapping[type[ast.AST], ExpressionHandler]
+    conditions: Mapping[type[ast.AST], ExpressionHandler]  # where only the truth of the value counts
     statements: Mapping[type[ast.AST], StatementHandler]
     refused: Mapping[type[ast.AST], tuple[str, str]]
 
@@ -111,7 +112,9 @@ class Lowering:
         return value
 
     def truth(self, node: ast.expr) -> Value:
-        return self.emit("truth", (self.expr(node),), node)
+        """The truth of an expression: `a and b` joins two bools, whatever the types of a and b."""
+        handler = self.shared.tables.conditions.get(type(node))
+        return self.emit("truth", (self.expr(node),), node) if handler is None else handler(self, node, "")
 
     def block(self, body: Sequence[ast.stmt]) -> None:
         """Lower statements until one leaves the block: what follows that is never reached."""

@@ -36,7 +36,7 @@ from typing import Final, final
 
 from tensorjit.errors import CompileError, Problem, UnsupportedError
 from tensorjit.frontend.comprehensions import COMPREHENSIONS
-from tensorjit.frontend.expressions import EXPRESSIONS
+from tensorjit.frontend.expressions import CONDITIONS, EXPRESSIONS
 from tensorjit.frontend.lowering import (
     ExpressionHandler,
     Lowering,
@@ -207,6 +207,7 @@ _FUNCTION_EXPRESSIONS: Final[Mapping[type[ast.AST], ExpressionHandler]] = {ast.L
 _FUNCTION_STATEMENTS: Final[Mapping[type[ast.AST], StatementHandler]] = {ast.FunctionDef: _nested_def}
 TABLES: Final = Tables(
     {**EXPRESSIONS, **COMPREHENSIONS, **_FUNCTION_EXPRESSIONS},
+    CONDITIONS,
     {**STATEMENTS, **_FUNCTION_STATEMENTS},
     REFUSED,
 )

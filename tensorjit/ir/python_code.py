@@ -68,7 +68,7 @@ def python_code(graph: Graph, defaults: Mapping[str, object] | None = None) -> s
     >>> b = Builder([x])
     >>> two = b.add("const", attrs={"value": 2})
     >>> y = b.add("binary", [two, x], attrs={"op": "*"})
-    >>> print(python_code(Graph("double", b.block(("return", [y])))))
+    >>> print(python_code(Graph("double", b.block(("return", [y])))), end="")
     def double(x):
         return 2 * x
     """

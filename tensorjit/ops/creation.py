@@ -169,7 +169,7 @@ def _known_range(b: TypedBuilder, start: Any, stop: Any, step: Any, dtype: DType
 def _measured_range(b: TypedBuilder, ends: list[Abstract], to: DType, given: DType | None) -> Abstract:
     """A float range whose length is known at run time only: NumPy makes it."""
     length = b.symbol("n")
-    keywords: dict[str, Any] = {} if given is None else {"dtype": given.numpy}
+    keywords: dict[str, Any] = {} if given is None else {"dtype": given.numpy.name}
     return b.library("numpy.arange", [b.value(v) for v in ends], ArrayType(to, (length,)), **keywords)
 
 
@@ -200,7 +200,7 @@ def _samples(
     if not isinstance(count, int) or count <= 1 or work.kind == "c":
         keywords: dict[str, Any] = {"endpoint": closed, "retstep": step_too}
         if given is not None:
-            keywords["dtype"] = given.numpy
+            keywords["dtype"] = given.numpy.name
         if step_too:
             b.refuse("np.linspace with retstep and a number of samples that is not known", "compute the step")
         number = [b.value(b.int_of(count))]

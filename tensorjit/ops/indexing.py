@@ -16,7 +16,7 @@ from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.dtypes import BOOL
 from tensorjit.ir.graph import Value
-from tensorjit.ir.types import PY_INT, ArrayType, ScalarType
+from tensorjit.ir.types import PY_INT, ArrayType, Layout, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Slice, Static, SymInt
 from tensorjit.ops.opdef import OpDef
 
@@ -74,7 +74,8 @@ def converted(b: TypedBuilder, value: Abstract, target: Value) -> Abstract:
     own = b.strong_dtype(value)
     if own.kind not in "fiu" or own is dtype or b.dtype_of(value) is int:
         return value
-    return b.call("py_int", value)
+    whole: Abstract = b.call("py_int", value)
+    return whole
 
 
 def _items(key: Abstract) -> tuple[Abstract, ...]:
@@ -253,7 +254,7 @@ def _advanced(b: TypedBuilder, x: Value, items: Sequence[Abstract]) -> Abstract:
         message = f"too many indices for array: array is {x.type.rank}-dimensional, but {used} were indexed"
         b.fail("IndexError", message)
         return x
-    layout = "C" if len(shape) < 2 else "A"
+    layout: Layout = "C" if len(shape) < 2 else "A"
     return b.library("operator.getitem", (x, key), ArrayType(x.type.dtype, shape, layout))
 
 

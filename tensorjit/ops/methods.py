@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tensorjit.ir import dims
-from tensorjit.ir.types import ArrayType, ScalarType
+from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
-from tensorjit.ops.opdef import Loop, OpDef
+from tensorjit.ops.opdef import Loop, OpDef, Rule
 from tensorjit.ops.python_scalars import is_python
 
 if TYPE_CHECKING:
     from tensorjit.ops.typed import TypedBuilder
+
+
+_PYTHON = {"b": PY_BOOL, "i": PY_INT, "f": PY_FLOAT, "c": PY_COMPLEX}
 
 
 def _shape(b: TypedBuilder, x: Abstract) -> Abstract:
@@ -115,17 +121,8 @@ def _item(b: TypedBuilder, x: Abstract, *args: Abstract) -> Abstract:
         b.check("eq", dims.product(b.shape_of(x)), 1, "ValueError", message)
         value = b.load(b.view(b.value(x), (), (), (0,) * b.rank(x)) if b.rank(x) else b.value(x))
     assert isinstance(value.type, ScalarType)
-    dtype = value.type.dtype
-    wide = {"b": "?", "i": "q", "f": "d", "c": "D"}
-    if dtype.kind == "u":
-        return b.call("py_int", value)
-    target = next(t for t in _python_types() if t.dtype.numpy == wide[dtype.kind])
-    return b.cast_scalar(value, target)
-
-
-def _python_types() -> tuple[ScalarType, ...]:
-    from_rank = ("b", "i", "f", "c")
-    return tuple(t for t in _PYTHON if t.dtype.kind in from_rank)
+    kind = value.type.dtype.kind
+    return b.call("py_int", value) if kind == "u" else b.cast_scalar(value, _PYTHON[kind])
 
 
 def _size_of(b: TypedBuilder, a: Abstract, axis: Abstract = Static(None)) -> Abstract:
@@ -136,4 +133,39 @@ def _size_of(b: TypedBuilder, a: Abstract, axis: Abstract = Static(None)) -> Abs
     return b.int_of(b.shape_of(x)[chosen])
 
 
-ROWS: tuple[OpDef, ...] = ()
+def _shape_of(b: TypedBuilder, a: Abstract) -> Abstract:
+    return _shape(b, b.array(a))
+
+
+def _ndim_of(b: TypedBuilder, a: Abstract) -> Abstract:
+    return _ndim(b, b.array(a))
+
+
+def _part_of(name: str) -> Rule:
+    return lambda b, val: part(b, b.array(val) if isinstance(val, Sequence_) else val, name)
+
+
+def _angle(b: TypedBuilder, z: Abstract, deg: Abstract = Static(False)) -> Abstract:
+    z = b.array(z) if isinstance(z, Sequence_) else z
+    if b.strong_dtype(z).kind == "c":
+        result = b.elementwise("arctan2", part(b, z, "imag"), part(b, z, "real"))
+    else:
+        result = b.elementwise("arctan2", Static(0), z)
+    return b.elementwise("multiply", result, Static(180 / math.pi)) if b.static(deg, "deg") else result
+
+
+def _sort_method(b: TypedBuilder, x: Abstract, axis: Abstract = Static(-1), kind: Abstract = Static(None)) -> Abstract:
+    b.store(b.value(x), b.call("sort", x, axis=axis, kind=kind))
+    return Static(None)
+
+
+ROWS: tuple[OpDef, ...] = (
+    OpDef("item", "function", methods=("item",), rule=_item),
+    OpDef("shape_of", "function", (np.shape,), rule=_shape_of),
+    OpDef("ndim_of", "function", (np.ndim,), rule=_ndim_of),
+    OpDef("size_of", "function", (np.size,), rule=_size_of),
+    OpDef("real_part", "function", (np.real,), rule=_part_of("real")),
+    OpDef("imag_part", "function", (np.imag,), rule=_part_of("imag")),
+    OpDef("angle", "function", (np.angle,), rule=_angle),
+    OpDef("sort_method", "function", methods=("sort",), rule=_sort_method),
+)

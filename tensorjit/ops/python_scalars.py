@@ -321,7 +321,8 @@ def _to_complex(b: TypedBuilder, real: Abstract = Static(0.0), imag: Abstract | 
 
 def _round(b: TypedBuilder, number: Abstract, ndigits: Abstract = Static(None)) -> Abstract:
     if not is_python(number):
-        return b.call("round", number, *(() if _is_none(ndigits) else (ndigits,)))
+        rounded: Abstract = b.call("round", number, *(() if _is_none(ndigits) else (ndigits,)))
+        return rounded
     if _is_none(ndigits):
         if _kind(b, number) <= 1:
             return _to_int(b, number)

@@ -409,8 +409,8 @@ def _composed(name: str, rule: Callable[..., Any], numpy: Sequence[object], meth
 
 
 ROWS: tuple[OpDef, ...] = (
-    _row("sum", "sum", _sum_rule("sum", "add", 0), (np.sum, np.add.reduce)),
-    _row("prod", "prod", _sum_rule("prod", "multiply", 1), (np.prod, np.multiply.reduce)),
+    _row("sum", "sum", _sum_rule("sum", "add", 0), (np.sum,)),
+    _row("prod", "prod", _sum_rule("prod", "multiply", 1), (np.prod,)),
     _row("min", "min", _extremum_rule("min", "minimum"), (np.min, np.amin)),
     _row("max", "max", _extremum_rule("max", "maximum"), (np.max, np.amax)),
     _row("any", "or", _logic_rule("any", "logical_or"), (np.any,)),

@@ -341,9 +341,9 @@ class TypedBuilder:
             given.append(d.numpy if isinstance(d, DType) else d)
         if not any(isinstance(g, np.dtype) for g in given):  # Python numbers alone: what np.asarray makes of them
             given = [np.dtype(g) for g in given]
-        signature = None if dtype is None else (None,) * ufunc.nin + (dtype.numpy,) * ufunc.nout
+        keywords = {} if dtype is None else {"signature": (None,) * ufunc.nin + (dtype.numpy,) * ufunc.nout}
         try:
-            found = ufunc.resolve_dtypes(tuple(given) + (None,) * ufunc.nout, signature=signature)
+            found = ufunc.resolve_dtypes(tuple(given) + (None,) * ufunc.nout, **keywords)
         except TypeError as error:
             self.fail(
                 type(error).__name__ if type(error).__module__ == "builtins" else "TypeError",

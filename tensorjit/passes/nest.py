@@ -79,6 +79,7 @@ class Hold:
     memory: Memory | None = None
 
 
+@final
 class Region:
     """What is known of a fused op before its loops are written."""
 
@@ -364,7 +365,7 @@ class Region:
 
     def op_cost(self, op: Op) -> int:
         row = self.table.get(op.name)
-        if row is None or self.is_reduction(op):
+        if row is None or "loop" not in op.attrs or self.is_reduction(op):
             return 1
         loop: Loop = op.attrs["loop"]
         lowered = row.lower([Ref(f"a{k}", d) for k, d in enumerate(loop.inputs)], loop.output)

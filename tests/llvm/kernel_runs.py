@@ -68,24 +68,23 @@ class Runs:
         vector_bytes = 64 if target == "host" and has_avx512() else 32
         module = ir.Module("tests")
         names = [_add_entry(module, emit_kernel(module, k, Target(vector_bytes))) for k in kernels]
-        self.assembly = lambda: engine.as_asm(module)
+        self.module, self.engine = module, engine
         self._poll = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(self._on_poll)
         open_names = [n for n, g in module.globals.items() if getattr(g, "is_declaration", False)]
         symbols = c_symbols([*open_names, *IMPLICIT])
         symbols["tj_rt_poll"] = ctypes.cast(self._poll, ctypes.c_void_p).value or 0
         self._library = engine.link(engine.compile_ir(module), symbols, exports=names)
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)
-        self._functions = {
-            k.name: prototype(self._library.address(n)) for k, n in zip(kernels, names, strict=True)
-        }
+        self._functions = {k.name: prototype(self._library.address(n)) for k, n in zip(kernels, names, strict=True)}
+
+    def assembly(self) -> str:
+        return self.engine.as_asm(self.module)
 
     def _on_poll(self, context: int) -> int:
         self.polls += 1
         return self.answer
 
-    def __call__(
-        self, name: str, arrays: Sequence[np.ndarray[Any, Any]], *scalars: Any, budget: int = 1 << 40
-    ) -> int:
+    def __call__(self, name: str, arrays: Sequence[np.ndarray[Any, Any]], *scalars: Any, budget: int = 1 << 40) -> int:
         """Run a kernel: its code. `flags` has the floating-point flags it raised, as NumPy's bits."""
         kernel = self.kernels[name]
         raw = bytearray()
@@ -142,9 +141,7 @@ def apply(intrinsic: str, result: DType) -> Callable[..., Expr]:
     return lambda *args: Apply(intrinsic, args, result)
 
 
-def reduction(
-    name: str, op: ReductionOp, dtype: DType, *, kind: LoopKind = "vector", unit: int | None = None
-) -> Kernel:
+def reduction(name: str, op: ReductionOp, dtype: DType, *, kind: LoopKind = "vector", unit: int | None = None) -> Kernel:
     """out[()] = op of x[i] for i < n, by position for argmin and argmax."""
     by_position = op in ("argmin", "argmax")
     result = INT64 if by_position else dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -9,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from llvmlite import ir
 
-from tensorjit.ir.dtypes import BOOL, DTYPES, F64, U8, DType
-from tensorjit.ir.kernel import COMPARISONS, TESTS, Apply, Const, Expr
+from tensorjit.backends.llvm.engine import default_engine
+from tensorjit.backends.llvm.scalars import eval_expr
+from tensorjit.ir.dtypes import BOOL, C64, C128, DTYPES, F16, F32, F64, I8, I32, I64, U8, U64, DType
+from tensorjit.ir.kernel import COMPARISONS, MATH, TESTS, Apply, Const, Expr, Kernel, LoopKind, Ref
 from tests.llvm.kernel_runs import ENGINES, Runs, apply, elementwise
 
 Array = np.ndarray[Any, Any]
@@ -63,15 +67,33 @@ def specials(dtype: DType) -> Array:
     if dtype.kind == "b":
         return np.array([False, True, True, False])
     if dtype.kind in "iu":
-        info = np.iinfo(kind)
-        edges = [info.min, info.max, info.min + 1, info.max - 1, info.max // 2, 0, 1, 2, 3, 7, 8, 31, 32, 63, 64, 65, 100]
+        info: Any = np.iinfo(kind)
+        edges: list[Any] = [
+            info.min,
+            info.max,
+            info.min + 1,
+            info.max - 1,
+            info.max // 2,
+            0,
+            1,
+            2,
+            3,
+            7,
+            8,
+            31,
+            32,
+            63,
+            64,
+            65,
+            100,
+        ]
         values = np.array([e for e in edges if info.min <= e <= info.max], kind)
         signed = (-np.arange(1, 9)).astype(kind) if dtype.kind == "i" else values[:0]
         return np.concatenate([values, signed, rng.integers(info.min, info.max, 12, kind)])
     if dtype.kind == "f":
-        info = np.finfo(kind)  # type: ignore[assignment]
-        tiny, top = info.tiny, info.max  # type: ignore[attr-defined]
-        sub = info.smallest_subnormal  # type: ignore[attr-defined]
+        info = np.finfo(kind)
+        tiny, top = info.tiny, info.max
+        sub = info.smallest_subnormal
         edges = [0.0, np.inf, np.nan, tiny, top, sub, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 7.0, 1e-3, 123.75, 4096.5]
         with np.errstate(all="ignore"):
             values = np.array([*edges, tiny * kind.type(0.75), top / kind.type(2)], kind)
@@ -241,3 +263,88 @@ def test_selected_flags() -> None:
     assert runs.flags == 1
     np.testing.assert_array_equal(out[1:], x[1:] / y[1:])
     assert out[0] == 0
+
+
+DOMAINS = {
+    "arcsin": (-1, 1), "arccos": (-1, 1), "arctanh": (-0.99, 0.99), "arccosh": (1.01, 50), "log": (0.01, 50),
+    "log2": (0.01, 50), "log10": (0.01, 50), "log1p": (-0.9, 50), "pow": (0.1, 8),
+}  # fmt: skip
+
+
+def math_kernels(dtype: DType) -> list[Kernel]:
+    kinds: tuple[LoopKind, ...] = ("vector", "serial")
+    made = []
+    for name, count in MATH.items():
+        args = [dtype, I32] if name == "ldexp" else [dtype] * count
+        made += [elementwise(f"{k}_{name}", apply(name, dtype), args, dtype, kind=k, unit=0) for k in kinds]
+    return made
+
+
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("dtype", [F16, F32, F64], ids=str)
+def test_math(dtype: DType, target: str) -> None:
+    """Close to NumPy (whose own vector functions err by up to 4 ULP), and the same in vectors and in scalars."""
+    runs = Runs(math_kernels(dtype), target)
+    rng = np.random.default_rng(5)
+    for name, count in MATH.items():
+        low, high = DOMAINS.get(name, (-8, 8))
+        args = [rng.uniform(low, high, 43).astype(dtype.numpy) for _ in range(count)]
+        if name == "ldexp":
+            args[1] = rng.integers(-8, 8, 43, np.int32)
+        vector, serial = (run(runs, f"{kind}_{name}", tuple(args), dtype) for kind in ("vector", "serial"))
+        np.testing.assert_array_equal(vector, serial, err_msg=name)
+        numpys = {"pow": "power"}.get(name, name)
+        eps = float(np.finfo(dtype.numpy).eps)
+        np.testing.assert_allclose(vector, getattr(np, numpys)(*args), rtol=4 * eps, atol=4 * eps, err_msg=name)
+
+
+@pytest.mark.parametrize("target", ENGINES)
+def test_integer_power(target: str) -> None:
+    dtypes = (I8, I32, I64, U8, U64)
+    runs = Runs([elementwise(str(d), apply("pow", d), [d, d], d) for d in dtypes], target)
+    for dtype in dtypes:
+        x = specials(dtype)
+        for exponent in (0, 1, 2, 3, 7, 63, 64, 100):
+            args = (x, np.full(len(x), exponent, dtype.numpy))
+            np.testing.assert_array_equal(run(runs, str(dtype), args, dtype), np.power(*args))
+
+
+@pytest.mark.parametrize("target", ENGINES)
+def test_complex_arithmetic(target: str) -> None:
+    dtypes, names = (C64, C128), {"mul": np.multiply, "div": np.divide}
+    runs = Runs([elementwise(f"{n}_{d}", apply(n, d), [d, d], d) for d in dtypes for n in names], target)
+    rng = np.random.default_rng(6)
+    for dtype in dtypes:
+        x, y = (rng.normal(size=(2, 99, 2)) @ [1, 1j]).astype(dtype.numpy)
+        for name, function in names.items():
+            got = run(runs, f"{name}_{dtype}", (x, y), dtype)
+            eps = np.finfo(dtype.numpy).eps
+            assert (abs(got - function(x, y)) <= 4 * eps * abs(got)).all()
+        zero = np.zeros(3, dtype.numpy)
+        ones = np.array([1, 1j, 0], dtype.numpy)
+        expected, flags = with_flags(np.divide, ones, zero)
+        assert not different(run(runs, f"div_{dtype}", (ones, zero), dtype), expected).size
+        assert runs.flags == flags
+
+
+def test_fma_rounds_once() -> None:
+    runs = Runs([elementwise("fma", apply("fma", F64), [F64] * 3, F64)])
+    x = np.full(9, 1 + 2.0**-30)
+    assert (run(runs, "fma", (x, x, -(x * x)), F64) == 2.0**-60).all()
+
+
+def test_host_expression() -> None:
+    """The same intrinsics in host code: no loop, names from the outside."""
+    expr: Expr = Ref("x", I32)
+    for _ in range(5000):  # deep
+        expr = Apply("add", (expr, Const(1, I32)), I32)
+    module = ir.Module()
+    i32 = ir.IntType(32)
+    function = ir.Function(module, ir.FunctionType(i32, [i32]), "tj_host")
+    builder = ir.IRBuilder(function.append_basic_block())
+    quotient = Apply("floordiv", (expr, Const(-7, I32)), I32)
+    builder.ret(eval_expr(builder, quotient, {"x": function.args[0]}))
+    engine = default_engine()
+    library = engine.link(engine.compile_ir(module), {}, exports=["tj_host"])
+    call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32)(library.address("tj_host"))
+    assert call(10) == 5010 // -7

@@ -78,6 +78,10 @@ def layouts(values: Array) -> Iterator[Array]:
     yield shifted
 
 
+def first() -> Expr:
+    return Load("x", (I,), F64)
+
+
 # -- elementwise ------------------------------------------------------------------------------------------
 
 
@@ -91,8 +95,7 @@ def double(dtype: DType) -> tuple[str, Any]:
 def test_layouts(dtype: DType, target: str) -> None:
     name, function = double(dtype)
     kernels = [
-        elementwise(kind, apply(name, dtype), [dtype, dtype], dtype, kind=kind, aligned=False)
-        for kind in ("vector", "serial")
+        elementwise(kind, apply(name, dtype), [dtype, dtype], dtype, kind=kind, aligned=False) for kind in ("vector", "serial")
     ]
     runs = Runs(kernels, target)
     for n in LENGTHS:
@@ -442,23 +445,20 @@ def test_interrupt_between_rows() -> None:
 
 def test_long_body() -> None:
     """Thousands of names, a deep expression: no recursion, and code in reasonable time."""
-    lets, previous = [], first()
+    lets: list[Stmt] = []
+    previous: Expr = first()
     for k in range(3000):
         lets.append(Let(f"v{k}", Apply("add", (previous, Const(1.0, F64)), F64)))
         previous = Ref(f"v{k}", F64)
     deep: Expr = Ref("v2999", F64)
     for _ in range(3000):
         deep = Apply("neg", (deep,), F64)
-    body = (*lets, Store("out", (I,), deep))
+    body: tuple[Stmt, ...] = (*lets, Store("out", (I,), deep))
     views = (ViewParam("x", F64, 1, 0), ViewParam("out", F64, 1, 0, written=True))
     runs = Runs([Kernel("k", views, (ScalarParam("n", I64),), (For("i", N, body, "vector"),))])
     out = np.zeros(21)
     assert runs("k", [np.arange(21.0), out], 21) == 0
     np.testing.assert_array_equal(out, np.arange(21.0) + 3000)
-
-
-def first() -> Expr:
-    return Load("x", (I,), F64)
 
 
 @pytest.mark.skipif(not has_avx512(), reason="looks at AVX-512 code")

@@ -121,5 +121,3 @@ def _float_to_u64(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     near = select_lane(small, x, x - 2.0**63)
     whole = Lane(builder, _hardware_convert(builder, near.value, I64))
     return select_lane(small, whole, whole ^ (1 << 63)).value
-
-

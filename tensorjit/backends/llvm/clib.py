@@ -18,11 +18,8 @@ _PREFIX = "tj_c_"
 _LIBC = {"malloc": (PTR, (I64,)), "free": (VOID, (PTR,)), "memcpy": (PTR, (PTR, PTR, I64))}
 
 # what LLVM's code generator calls where the processor has no instruction (no FMA, no SSE4.1)
-IMPLICIT = tuple(
-    f"{name}{suffix}"
-    for name in ("fma", "fmod", "floor", "ceil", "trunc", "rint", "roundeven", "nearbyint")
-    for suffix in ("", "f")
-) + ("memcpy", "memset", "memmove")
+_ROUNDING = ("fma", "fmod", "floor", "ceil", "trunc", "rint", "roundeven", "nearbyint")
+IMPLICIT = (*_ROUNDING, *(f"{name}f" for name in _ROUNDING), "memcpy", "memset", "memmove")
 
 
 def libc_function(module: ir.Module, name: str) -> ir.Function:

@@ -88,7 +88,7 @@ def emit(lowered: Graph, specialised: Specialised, signature: Signature, form: A
 
     report = reporter(fused_names(lowered))
     entry = entries.build_entry(spec, body, arch=engine.arch, raiser=raiser, report=report)
-    return Code(entry, driver.wants_pipeline)
+    return Code(entry, getattr(driver, "wants_pipeline", False))
 
 
 def fused_names(lowered: Graph) -> Sequence[str]:

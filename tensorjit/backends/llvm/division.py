@@ -38,7 +38,7 @@ def _divider(module: ir.Module) -> ir.Function:
     return function
 
 
-# -- integers ---------------------------------------------------------------------------------------------------------------------
+# -- integers ------------------------------------------------------------------------------------------
 
 
 def int_floordiv(b: ir.IRBuilder, dtype: DType, x: ir.Value, y: ir.Value) -> ir.Value:
@@ -68,9 +68,7 @@ def _other_sign(b: ir.IRBuilder, rest: ir.Value, y: ir.Value) -> ir.Value:
     return b.and_(b.icmp_signed("!=", rest, zero), b.icmp_signed("<", b.xor(rest, y), zero))
 
 
-def _int_divide(
-    b: ir.IRBuilder, dtype: DType, x: ir.Value, y: ir.Value
-) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
+def _int_divide(b: ir.IRBuilder, dtype: DType, x: ir.Value, y: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value, ir.Value]:
     """C's quotient and remainder, and where they are not defined: division by zero, the least number by -1."""
     typ = x.type
     null = b.icmp_signed("==", y, number(typ, 0))
@@ -97,7 +95,7 @@ def _quotient(b: ir.IRBuilder, dtype: DType, x: ir.Value, y: ir.Value) -> ir.Val
     return whole if whole.type == x.type else b.trunc(whole, x.type)
 
 
-# -- floats: NumPy's npy_divmod (numpy/_core/src/npymath/npy_math_internal.h.src) ---------------------------------------------------
+# -- floats: NumPy's npy_divmod (numpy/_core/src/npymath/npy_math_internal.h.src) ----
 
 
 def float_truncrem(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:

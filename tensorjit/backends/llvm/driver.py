@@ -29,7 +29,7 @@ from tensorjit.backends.llvm.scalars import eval_expr
 from tensorjit.errors import Loc
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim, DimExpr
-from tensorjit.ir.dtypes import DType
+from tensorjit.ir.dtypes import BOOL, DType
 from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.kernel import Kernel, Ref
 from tensorjit.ir.types import ArrayType, ScalarType, Type
@@ -386,7 +386,7 @@ def _select(d: Driver, op: Op) -> None:
     condition, x, y = (d.env[v] for v in op.operands)
     kinds = [_dtype(v.type) for v in op.operands]
     to = _dtype(op.result.type)
-    condition = d.convert(condition, kinds[0], _BOOL)
+    condition = d.convert(condition, kinds[0], BOOL)
     x, y = d.convert(x, kinds[1], to), d.convert(y, kinds[2], to)
     if isinstance(x, Pair):
         d.env[op.result] = Pair(*(d.emit.select(condition, p, q) for p, q in zip(x, y, strict=True)))
@@ -397,7 +397,7 @@ def _select(d: Driver, op: Op) -> None:
 @emits("truth")
 def _truth(d: Driver, op: Op) -> None:
     (x,) = op.operands
-    d.env[op.result] = d.convert(d.env[x], _dtype(x.type), _BOOL)
+    d.env[op.result] = d.convert(d.env[x], _dtype(x.type), BOOL)
 
 
 @emits("check")

@@ -63,11 +63,8 @@ def expressions(stmt: Stmt) -> tuple[Expr, ...]:
             return (expr,)
         case Store(indices=indices, expr=expr):
             return (expr, *indices)
-        case Accumulate(expr=expr, position=None):
-            return (expr,)
         case Accumulate(expr=expr, position=position):
-            return (expr, position)
-    raise AssertionError(stmt)
+            return (expr,) if position is None else (expr, position)
 
 
 def _value_nodes(stmt: Stmt) -> Iterator[Expr]:

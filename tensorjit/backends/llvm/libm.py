@@ -63,5 +63,3 @@ def _lanes_function(module: ir.Module, name: str, types: list[ir.Type]) -> ir.Fu
     b.position_at_end(after)
     b.ret(b.load(rooms[0], typ=types[0]))
     return function
-
-

@@ -53,9 +53,7 @@ class Memory:
         self._store_raw(b, pointer, self._as_raw(b, register))
 
     def _load_raw(self, b: ir.IRBuilder, pointer: ir.Value) -> tuple[ir.Value, ...]:
-        return tuple(
-            b.load(self._part(b, pointer, k), align=self.align, typ=self.element) for k in range(self.parts)
-        )
+        return tuple(b.load(self._part(b, pointer, k), align=self.align, typ=self.element) for k in range(self.parts))
 
     def _store_raw(self, b: ir.IRBuilder, pointer: ir.Value, raw: tuple[ir.Value, ...]) -> None:
         for k, part in enumerate(raw):
@@ -92,9 +90,7 @@ class Memory:
         if not self.masked_moves:
             return self._load_by_stack(b, pointer, first)
         mask = self._element_mask(b)
-        function = declare(
-            b.module, f"llvm.masked.load.{suffix(typ)}.p0", typ, [PTR, I32, mask.type, typ]
-        )
+        function = declare(b.module, f"llvm.masked.load.{suffix(typ)}.p0", typ, [PTR, I32, mask.type, typ])
         return self._split(b, b.call(function, [pointer, I32(self.align), mask, first]))
 
     def store_row(self, b: ir.IRBuilder, pointer: ir.Value, register: Register) -> None:
@@ -171,9 +167,7 @@ class Memory:
         self._each_active(lambda lane: self._store_raw(b, self._in_room(b, lane), self._load_raw(b, place(lane))))
         return self._split(b, b.load(room, align=1, typ=image.type))
 
-    def store_active(
-        self, b: ir.IRBuilder, place: Callable[[ir.Value], ir.Value], register: Register
-    ) -> None:
+    def store_active(self, b: ir.IRBuilder, place: Callable[[ir.Value], ir.Value], register: Register) -> None:
         b.store(self._join(b, register), self._room(), align=1)
         self._each_active(lambda lane: self._store_raw(b, place(lane), self._load_raw(b, self._in_room(b, lane))))
 
@@ -185,11 +179,9 @@ class Memory:
             move(lane)
             return ()
 
-        assert self.frame.active is not None
-        self.frame.repeat(I64(0), self.frame.active, 1, (), body, certain=True)
+        count = I64(self.frame.width) if self.frame.active is None else self.frame.active
+        self.frame.repeat(I64(0), count, 1, (), body, certain=True)
 
 
 def _shuffle(b: ir.IRBuilder, x: ir.Value, y: ir.Value, lanes: range | list[int]) -> ir.Value:
     return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
-
-

@@ -140,8 +140,7 @@ class Scheme:
         """state with its lanes merged by halves until `width` are left."""
         while width_of(state[0]) > width:
             lower, upper = (
-                tuple(map_parts(lambda r, up=up: half_of(b, r, up), register) for register in state)
-                for up in (False, True)
+                tuple(map_parts(lambda r, up=up: half_of(b, r, up), register) for register in state) for up in (False, True)
             )
             state = self.merge(b, lower, upper)
         return state

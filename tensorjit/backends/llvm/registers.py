@@ -83,10 +83,8 @@ def number(typ: ir.Type, value: float | int) -> ir.Constant:
 def constant(dtype: DType, value: complex, width: int = 1) -> Register:
     typ = vector_type(scalar_type(dtype), width)
     if dtype.kind == "c":
-        whole = complex(value)
-        return Pair(number(typ, whole.real), number(typ, whole.imag))
-    assert not isinstance(value, complex)
-    return number(typ, value)
+        return Pair(number(typ, value.real), number(typ, value.imag))
+    return number(typ, value.real)
 
 
 def map_parts(function: Callable[..., ir.Value], *registers: Register) -> Register:

@@ -42,9 +42,7 @@ Emit = Callable[..., Register]
 """(builder, dtype of the first argument, *args) -> result."""
 
 
-def emit_intrinsic(
-    builder: ir.IRBuilder, name: str, args: Sequence[Register], dtypes: Sequence[DType], dtype: DType
-) -> Register:
+def emit_intrinsic(builder: ir.IRBuilder, name: str, args: Sequence[Register], dtypes: Sequence[DType], dtype: DType) -> Register:
     """The intrinsic `name` of args, all of one width, of `dtypes`; the result's dtype is `dtype`."""
     special = _SPECIAL.get(name)
     if special is not None:
@@ -61,16 +59,14 @@ def emit_intrinsic(
     return table[name](builder, operand, *args)
 
 
-def _by_float(
-    builder: ir.IRBuilder, name: str, args: Sequence[Register], dtypes: Sequence[DType]
-) -> Register:
+def _by_float(builder: ir.IRBuilder, name: str, args: Sequence[Register], dtypes: Sequence[DType]) -> Register:
     wide = [cast(builder, a, d, F32) if d.name == "f16" else a for a, d in zip(args, dtypes, strict=True)]
     wide_dtypes = [F32 if d.name == "f16" else d for d in dtypes]
     result = emit_intrinsic(builder, name, wide, wide_dtypes, F32)
     return builder.fptrunc(result, vector_type(HALF, width_of(result)))
 
 
-# -- expressions ------------------------------------------------------------------------------------------------------------------
+# -- expressions ------------------------------------------------------------------------------------------
 
 T = TypeVar("T")
 
@@ -111,7 +107,7 @@ def eval_expr(builder: ir.IRBuilder, expr: Expr, env: Mapping[str, Register]) ->
     return fold(expr, visit)
 
 
-# -- small pieces -----------------------------------------------------------------------------------------------------------------
+# -- small pieces ------------------------------------------------------------------------------------------
 
 
 def _method(name: str) -> Emit:
@@ -177,7 +173,7 @@ def _mask_type(x: ir.Value) -> ir.Type:
     return vector_type(ir.IntType(1), width_of(x))
 
 
-# -- integers ---------------------------------------------------------------------------------------------------------------------
+# -- integers ------------------------------------------------------------------------------------------
 
 
 def _int_neg(b: ir.IRBuilder, dtype: DType, x: ir.Value) -> ir.Value:
@@ -237,7 +233,7 @@ def _int_pow(b: ir.IRBuilder, dtype: DType, x: ir.Value, exponent: ir.Value) -> 
     return new_result
 
 
-# -- floats -----------------------------------------------------------------------------------------------------------------------
+# -- floats ------------------------------------------------------------------------------------------
 
 
 def _keeps(strict: str, keep_nan: bool) -> Emit:
@@ -303,7 +299,7 @@ def _on_floats(function: Callable[..., ir.Value]) -> Emit:
     return emit
 
 
-# -- complex ----------------------------------------------------------------------------------------------------------------------
+# -- complex ------------------------------------------------------------------------------------------
 
 
 def _complex_abs(b: ir.IRBuilder, dtype: DType, x: Pair) -> ir.Value:
@@ -317,7 +313,7 @@ def _either(test: Emit, joined: str) -> Emit:
     return emit
 
 
-# -- the tables -------------------------------------------------------------------------------------------------------------------
+# -- the tables ------------------------------------------------------------------------------------------
 
 _INT: dict[str, Emit] = {
     "add": _method("add"), "sub": _method("sub"), "mul": _method("mul"), "neg": _int_neg, "abs": _int_abs,
@@ -384,7 +380,7 @@ _PREDICATES: dict[str, dict[str, Emit]] = {
     },
 }
 
-# -- intrinsics that mix dtypes -----------------------------------------------------------------------------------------------------
+# -- intrinsics that mix dtypes ------------------------------------------------------------------------------------------
 
 
 def _select(b: ir.IRBuilder, args: list[Register], dtypes: list[DType], dtype: DType) -> Register:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from types import FunctionType, MappingProxyType
 from typing import Any, final
 
-from tensorjit.errors import Problem, TypeInferenceError, UnsupportedError
+from tensorjit.errors import Problem, UnsupportedError
 from tensorjit.ir.graph import Block, Graph, Value
 from tensorjit.ir.signature import (
     ArraySig,
@@ -128,6 +128,7 @@ def specialise(
         "symbols": MappingProxyType(dict(s.symbols)),
         "disjoint": _pairs(signature.disjoint, leaves),
         "identical": _pairs(signature.identical, leaves),
+        "unaligned": _unaligned(signature, leaves),
     }
     graph = Graph(generic.name, block, MappingProxyType(attrs), generic.loc)
     return Specialised(graph, tuple(leaves), tuple(s.guards.values()), implicit, written(graph))
@@ -188,6 +189,11 @@ def _leaf_names(parameters: Sequence[str], params: Iterable[ParamSig]) -> list[s
 def _pairs(pairs: Iterable[tuple[int, int]], leaves: Sequence[int]) -> tuple[tuple[int, int], ...]:
     index = {leaf: k for k, leaf in enumerate(leaves)}
     return tuple((index[a], index[b]) for a, b in pairs if a in index and b in index)
+
+
+def _unaligned(signature: Signature, leaves: Sequence[int]) -> tuple[int, ...]:
+    sigs = list(flat(signature.params))
+    return tuple(k for k, leaf in enumerate(leaves) if isinstance(sig := sigs[leaf], ArraySig) and not sig.aligned)
 
 
 def written(graph: Graph) -> frozenset[int]:

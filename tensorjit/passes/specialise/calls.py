@@ -202,11 +202,7 @@ def into(
         b.fail("ValueError", "non-broadcastable output operand")
         return out
     if where is not None:
-        result = (
-            b.elementwise("where", where, result, out)
-            if "where" in b.table and b.table["where"].ufunc
-            else b.table["where"].rule(b, where, result, out)
-        )  # type: ignore[misc]
+        result = b.where(where, result, out)
     b.store(out, result)
     return out
 

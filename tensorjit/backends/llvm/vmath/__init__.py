@@ -1,50 +1,87 @@
-"""Vector math emitted as LLVM IR."""
+"""Transcendental functions as LLVM IR, for f32 and f64 and every vector width.
+
+`emit(builder, name, args)` writes the function where the builder stands and returns the result, of its arguments' type:
+`float`, `double` or `<N x float>`, `<N x double>`. What holds for every row of `VECTOR_MATH`:
+
+* At most 1 ULP from the true value over the whole range, subnormal results included (measured: exp 0.91, tan 0.96,
+  pow 0.96, expm1 and log1p 0.88, the others below 0.8).
+* One value per argument: the same bits at every width, in every lane and on every target with FMA. Nothing depends on
+  the optimiser: `llvm.fma` where an operation is fused, no fast-math flags.
+* NumPy's values for NaN, infinities, signed zeros and subnormals, and its status flags: divide, invalid and overflow are
+  raised where NumPy raises them and nowhere else. Underflow is raised where the result is subnormal and inexact; arctan2
+  alone may raise it for a small quotient that is a normal number. Exact subnormal results raise nothing, where some of
+  NumPy's loops raise underflow. (Passes that move arithmetic across selects, such as LLVM's instcombine, void this.)
+* Rare arguments go through a branch that a vector takes when any lane needs it. So **emit appends blocks**: the builder
+  must stand at the end of a block without terminator, and stands afterwards at the end of another; whoever adds phis
+  takes `builder.block` after the call.
+* No symbol of libm is needed. sin, cos and tan put the internal function `tj.vmath.large` and its table into the module.
+
+exp, log, sin, cos, tanh and pow are the first tier, tuned for throughput; the others share their pieces.
+The algorithms' sources are named in the modules; the coefficients are made by tools/minimax.py.
+
+>>> module = ir.Module()
+>>> vector = ir.VectorType(ir.DoubleType(), 4)
+>>> function = ir.Function(module, ir.FunctionType(vector, [vector]), "f")
+>>> builder = ir.IRBuilder(function.append_basic_block())
+>>> _ = builder.ret(emit(builder, "exp", function.args))
+>>> [block.name for block in function.blocks][1:]
+['rare', 'after', 'rare.1', 'after.1']
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from llvmlite import ir
 
 from tensorjit.backends.llvm.vmath import exponential, hyperbolic, inverse, logarithm, power, trigonometric
 from tensorjit.backends.llvm.vmath.lanes import Lane
 
+__all__ = ["VECTOR_MATH", "Function", "emit"]
+
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """How a function is emitted: a formula over lanes, its number of arguments."""
+    """How a function is emitted: a formula over lanes, and how many arguments it takes."""
 
     formula: Callable[..., Lane]
     arguments: int = 1
 
 
-VECTOR_MATH: Mapping[str, Function] = {
-    "exp": Function(exponential.exp),
-    "log": Function(logarithm.log),
-    "sin": Function(trigonometric.sin),
-    "cos": Function(trigonometric.cos),
-    "tanh": Function(hyperbolic.tanh),
-    "pow": Function(power.pow_, 2),
-    "exp2": Function(exponential.exp2),
-    "expm1": Function(hyperbolic.expm1),
-    "log2": Function(logarithm.log2),
-    "log10": Function(logarithm.log10),
-    "log1p": Function(logarithm.log1p),
-    "tan": Function(trigonometric.tan),
-    "sinh": Function(hyperbolic.sinh),
-    "cosh": Function(hyperbolic.cosh),
-    "cbrt": Function(inverse.cbrt),
-    "arctan": Function(inverse.arctan),
-    "arcsin": Function(inverse.arcsin),
-    "arccos": Function(inverse.arccos),
-    "arcsinh": Function(inverse.arcsinh),
-    "arccosh": Function(inverse.arccosh),
-    "arctanh": Function(inverse.arctanh),
-    "arctan2": Function(inverse.arctan2, 2),
-    "hypot": Function(inverse.hypot, 2),
-}
+VECTOR_MATH: Mapping[str, Function] = MappingProxyType(
+    {
+        "exp": Function(exponential.exp),
+        "log": Function(logarithm.log),
+        "sin": Function(trigonometric.sin),
+        "cos": Function(trigonometric.cos),
+        "tanh": Function(hyperbolic.tanh),
+        "pow": Function(power.pow_, 2),
+        "exp2": Function(exponential.exp2),
+        "expm1": Function(hyperbolic.expm1),
+        "log2": Function(logarithm.log2),
+        "log10": Function(logarithm.log10),
+        "log1p": Function(logarithm.log1p),
+        "tan": Function(trigonometric.tan),
+        "sinh": Function(hyperbolic.sinh),
+        "cosh": Function(hyperbolic.cosh),
+        "cbrt": Function(inverse.cbrt),
+        "arctan": Function(inverse.arctan),
+        "arcsin": Function(inverse.arcsin),
+        "arccos": Function(inverse.arccos),
+        "arcsinh": Function(inverse.arcsinh),
+        "arccosh": Function(inverse.arccosh),
+        "arctanh": Function(inverse.arctanh),
+        "arctan2": Function(inverse.arctan2, 2),
+        "hypot": Function(inverse.hypot, 2),
+    }
+)
 
 
 def emit(builder: ir.IRBuilder, name: str, args: Sequence[ir.Value]) -> ir.Value:
-    return VECTOR_MATH[name].formula(*(Lane(builder, a) for a in args)).value
+    """The function `name` of args, all of one type, at the builder's position (which moves to a later block)."""
+    row = VECTOR_MATH[name]
+    if len(args) != row.arguments:
+        raise ValueError(f"{name} takes {row.arguments} arguments, not {len(args)}")
+    return row.formula(*(Lane(builder, value) for value in args)).value

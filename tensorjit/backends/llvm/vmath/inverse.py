@@ -6,7 +6,7 @@ import math
 
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.exponential import scaled_in_steps
-from tensorjit.backends.llvm.vmath.lanes import Format, Lane, fma, polynomial, rare, select
+from tensorjit.backends.llvm.vmath.lanes import Format, Lane, fma, nan_of, polynomial, rare, select, strictly
 from tensorjit.backends.llvm.vmath.logarithm import (
     at_the_edge,
     exponent_bias,
@@ -16,7 +16,6 @@ from tensorjit.backends.llvm.vmath.logarithm import (
     split,
 )
 from tensorjit.backends.llvm.vmath.sums import (
-    Pair,
     fast_sum,
     full_product,
     full_sum,
@@ -33,7 +32,10 @@ PI = {64: table.PI_64, 32: table.PI_32}
 TAN_EIGHTH, TAN_THREE_EIGHTHS = math.tan(math.pi / 8), math.tan(3 * math.pi / 8)
 LINEAR = {64: 2.0**-30, 32: 2.0**-14}  # f(x) = x below this, for odd f
 RIGHT_ANGLE = {64: 2.0**60, 32: 2.0**30}  # arctan x is pi/2 from here on
-MODERATE = {64: 2.0**400, 32: 2.0**50}  # squares and quotients of numbers between this and its inverse are normal
+MODERATE = {
+    64: 2.0**400,
+    32: 2.0**50,
+}  # squares and quotients of numbers between this and its inverse are normal
 LEAST = {64: 2.0**-1000, 32: 2.0**-100}
 STEEP = {64: 2.0**40, 32: 2.0**20}  # x^2 + 1 is x^2 from here on, with something to spare
 
@@ -73,7 +75,7 @@ def arctan2(y: Lane, x: Lane) -> Lane:
     above, below = rare(extreme, [up, across], lambda: _comparable(up, across, behind))
     result = _angle(above, below, behind)
     nan = up.bits().signed(">", form.infinity) | across.bits().signed(">", form.infinity)
-    (result,) = rare(extreme, [result], lambda: [select(nan, select(nan, x, 0.0) + select(nan, y, 0.0), result)])
+    (result,) = rare(extreme, [result], lambda: [select(nan, nan_of(x, y, nan), result)])
     return _signed(result, y)
 
 
@@ -93,7 +95,7 @@ def _comparable(up: Lane, across: Lane, behind: Lane) -> list[Lane]:
     steps = form.bias // 2
     lifting = large.bits().signed("<", form.word(2.0 ** (steps - 4)))
     factor = select(lifting, large.constant(2.0**steps), 2.0**-4)
-    large, small = large * factor, _scaled_quietly(small, factor)
+    large, small = strictly("fmul", large, factor), _scaled_quietly(small, factor)
     # where the angle is not small itself, a ratio that is lost in it need not underflow
     floor = large.bits() - (2 * form.fraction << form.fraction)
     lost = small.bits().signed("<", floor) & (behind | ~greater)
@@ -107,7 +109,7 @@ def _scaled_quietly(small: Lane, factor: Lane) -> Lane:
     """small * factor; zero, without a flag, where that is no normal number and the quotient is settled."""
     form = small.format
     lost = factor.bits().signed("<", form.word(1.0)) & small.bits().signed("<", form.word(form.least * 2.0**4))
-    return select(lost, 0.0, small) * factor
+    return strictly("fmul", select(lost, 0.0, small), factor)
 
 
 def _angle(above: Lane, below: Lane, behind: Lane | None) -> Lane:
@@ -132,8 +134,10 @@ def _angle(above: Lane, below: Lane, behind: Lane | None) -> Lane:
     if behind is not None:
         flip = select(behind, above.bits().constant(form.sign), 0)
         r, curve = (r.bits() ^ flip).floats(), (curve.bits() ^ flip).floats()
-        other = [select(middle, r.constant(m), select(steep, r.constant(p / 2), p)) for m, p in zip(
-            PI_3_4[form.bits], (pi, pi_low), strict=True)]
+        other = [
+            select(middle, r.constant(m), select(steep, r.constant(p / 2), p))
+            for m, p in zip(PI_3_4[form.bits], (pi, pi_low), strict=True)
+        ]
         base, base_low = select(behind, other[0], base), select(behind, other[1], base_low)
     high, lost = fast_sum(base, r)
     return high + (lost + (curve + base_low))
@@ -277,9 +281,7 @@ def hypot(x: Lane, y: Lane) -> Lane:
     large, small = select(greater, b, a), select(greater, a, b)
     least, most = form.word(1.0 / MODERATE[form.bits]), form.word(MODERATE[form.bits])
     extreme = large.bits().signed(">", most) | small.bits().signed("<", least)
-    p, q, shifted = rare(
-        extreme, [large, small, large.constant(form.magic)], lambda: _near_one(large, small, form)
-    )
+    p, q, shifted = rare(extreme, [large, small, large.constant(form.magic)], lambda: _near_one(large, small, form))
     squared, squared_low = full_product(p, p)
     other, other_low = full_product(q, q)
     w, w_low = fast_sum(squared, other)
@@ -290,7 +292,7 @@ def hypot(x: Lane, y: Lane) -> Lane:
         scaled = scaled_in_steps(result, shifted)
         infinite = a.bits().unsigned("==", form.infinity) | b.bits().unsigned("==", form.infinity)
         nan = a.bits().signed(">", form.infinity) | b.bits().signed(">", form.infinity)
-        scaled = select(nan, select(nan, x, 0.0) + select(nan, y, 0.0), scaled)
+        scaled = select(nan, nan_of(x, y, nan), scaled)
         return [select(infinite, float("inf"), scaled)]
 
     (result,) = rare(extreme, [result], finish)

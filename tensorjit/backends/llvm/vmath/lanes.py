@@ -215,6 +215,25 @@ class Lane:
         return self.of(self.builder.call(function, [self.value]))
 
 
+def strictly(operation: str, *operands: Lane) -> Lane:
+    """fadd, fmul, fdiv or sqrt of lanes that a select made safe, or made to raise a flag.
+
+    Ordinary arithmetic on `select(mask, x, 0.0)` may be carried into the select by LLVM, which then does it for every
+    x, or be folded altogether; the constrained intrinsics are left where they are, with their flags.
+    """
+    first = operands[0]
+    module, typ, metadata = first.builder.module, first.value.type, ir.MetaDataType()
+    name = f"llvm.experimental.constrained.{operation}.{suffix(typ)}"
+    function = declare(module, name, typ, [typ] * len(operands) + [metadata] * 2)
+    how = [ir.MetaDataString(module, text) for text in ("round.tonearest", "fpexcept.strict")]
+    return first.of(first.builder.call(function, [*(v.value for v in operands), *how]))
+
+
+def nan_of(x: Lane, y: Lane, nan: Lane) -> Lane:
+    """x + y in the lanes nan, where one of them is one."""
+    return strictly("fadd", select(nan, x, 0.0), select(nan, y, 0.0))
+
+
 def fma(a: Operand, b: Operand, c: Operand) -> Lane:
     """a * b + c, rounded once; one of them is a Lane."""
     lane = next(v for v in (a, b, c) if isinstance(v, Lane))

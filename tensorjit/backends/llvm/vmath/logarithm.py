@@ -7,19 +7,19 @@ sum with e log 2 carried along.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from tensorjit.backends.llvm.vmath import coefficients as table
-from tensorjit.backends.llvm.vmath.lanes import Lane, fma, polynomial, rare, select
+from tensorjit.backends.llvm.vmath.lanes import Lane, fma, polynomial, rare, select, strictly
 
 LOG = {64: table.LOG_64, 32: table.LOG_32}
 LN2_SHORT = {64: table.LN2_SHORT_64, 32: table.LN2_SHORT_32}  # e times the first part is exact
 LOG2_E = {64: table.LOG2_E_64, 32: table.LOG2_E_32}
 LOG10_E = {64: table.LOG10_E_64, 32: table.LOG10_E_32}
 LOG10_2 = {64: table.LOG10_2_64, 32: table.LOG10_2_32}
-Parts: TypeAlias = dict[int, tuple[float, ...]]
+Parts: TypeAlias = Mapping[int, tuple[float, ...]]
 ROOT_HALF = 0.70710678118654752
 
 
@@ -59,7 +59,7 @@ def normalised(x: Lane, odd: Lane) -> list[Lane]:
     form = x.format
     shift = form.fraction + 2
     tiny = (x.bits() - 1).unsigned("<", form.word(form.least) - 1)
-    lifted = select(tiny, x, 0.0) * 2.0**shift
+    lifted = strictly("fmul", select(tiny, x, 0.0), x.constant(2.0**shift))
     return [
         select(tiny, lifted, select(odd, 1.0, x)),
         select(tiny, x.constant(exponent_bias(x, shift)), exponent_bias(x)),
@@ -73,7 +73,8 @@ def at_the_edge(x: Lane, result: Lane) -> Lane:
     zero = (word & form.magnitude).unsigned("==", 0)
     nan_or_infinite = (word & form.magnitude).signed(">", form.infinity) | word.unsigned("==", form.infinity)
     outside = (word.signed("<", 0) | zero) & ~nan_or_infinite
-    edge = select(zero, x.constant(-1.0), 0.0) / select(outside, x.constant(0.0), 1.0)
+    top, bottom = select(zero, x.constant(-1.0), 0.0), select(outside, x.constant(0.0), 1.0)
+    edge = strictly("fdiv", top, bottom)
     return select(nan_or_infinite, x, select(outside, edge, result))
 
 

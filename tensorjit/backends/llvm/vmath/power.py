@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.exponential import scaled, scaled_in_steps
-from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, polynomial, rare, select
+from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, nan_of, polynomial, rare, select, strictly
 from tensorjit.backends.llvm.vmath.logarithm import (
     Split,
     exponent_bias,
@@ -41,8 +41,8 @@ class Sum:
 def pow_(x: Lane, y: Lane) -> Lane:
     """x to the power y."""
     if x.format is not F64:
-        wide = [v.to(ir.DoubleType()) for v in (x, y)]
-        return _in_f64(*wide, via_f32=True).to(ir.FloatType())
+        wide = ir.DoubleType()
+        return _in_f64(x.to(wide), y.to(wide), via_f32=True).to(ir.FloatType())
     return _in_f64(x, y, via_f32=False)
 
 
@@ -51,14 +51,9 @@ def _in_f64(x: Lane, y: Lane, via_f32: bool) -> Lane:
     low, high = F64.word(TINY_Y), F64.word(HUGE_Y)
     exact = y.bits().unsigned("==", F64.word(2.0)) | y.bits().unsigned("==", F64.word(0.5))
     special = not_positive_normal(x) | (magnitude - low).unsigned(">", high - low) | exact
-    base, bias, power = rare(
-        special, [x, x.constant(exponent_bias(x)), y], lambda: _tame(x, y, exact)
-    )
+    base, bias, power = rare(special, [x, x.constant(exponent_bias(x)), y], lambda: _tame(x, y, exact))
     number = split(base, bias)
-    if via_f32:
-        result = _exp2_f32(power * _log2_f32(number))
-    else:
-        result = _exp2_rarely(_times(power, _log2(number)))
+    result = _rough(power, number) if via_f32 else _exp2_rarely(_times(power, _log2(number)))
     (result,) = rare(special, [result], lambda: [_special(x, y, result)])
     return result
 
@@ -97,11 +92,11 @@ def _special(x: Lane, y: Lane, result: Lane) -> Lane:
     finite = ~(zero | nan | size.unsigned("==", F64.infinity))
     undefined = negative_x & finite & ~whole
     top = select(undefined, x.constant(0.0), 1.0)
-    quotient = top / select(pole | undefined, x.constant(0.0), 1.0)
+    quotient = strictly("fdiv", top, select(pole | undefined, x.constant(0.0), 1.0))
     result = select(pole | undefined, quotient, result)
     sign = select(negative_x & odd, x.bits() & F64.sign, 0)
     result = (result.bits() | sign).floats()
-    result = select(nan, select(nan, x, 0.0) + select(nan, y, 0.0), result)
+    result = select(nan, nan_of(x, y, nan), result)
     return select(magnitude.unsigned("==", 0) | x.bits().unsigned("==", F64.word(1.0)), 1.0, result)
 
 
@@ -121,9 +116,9 @@ def _squares_and_roots(x: Lane, y: Lane, result: Lane) -> Lane:
     finite = size.signed("<", F64.infinity) & size.unsigned("!=", 0)
     square = word.unsigned("==", F64.word(2.0)) & finite
     base = select(square, x, 1.0)
-    result = select(square, base * base, result)
+    result = select(square, strictly("fmul", base, base), result)
     root = word.unsigned("==", F64.word(0.5)) & x.bits().signed(">", 0) & finite
-    return select(root, select(root, x, 1.0).intrinsic("sqrt"), result)
+    return select(root, strictly("sqrt", select(root, x, 1.0)), result)
 
 
 def _log2(number: Split) -> Sum:
@@ -177,6 +172,11 @@ def _exp2_rarely(e: Sum) -> Lane:
     quick = scaled(near, shifted)
     (result,) = rare(extreme, [quick], lambda: [scaled_in_steps(near, shifted)])
     return result
+
+
+def _rough(y: Lane, number: Split) -> Lane:
+    """The power of a number to some 36 bits."""
+    return _exp2_f32(y * _log2_f32(number))
 
 
 def _log2_f32(number: Split) -> Lane:

@@ -161,7 +161,7 @@ def _each(size: Lane) -> list[Lane]:
 
 
 def large(module: ir.Module) -> ir.Function:
-    """`{i64 quadrant, double r, double low} large(double size)` in module, for size >= 2^16 (no less: it would read before its table)."""
+    """`{i64 quadrant, double r, double low} large(double size)`, for size >= 2^16 only: it reads a table."""
     if LARGE in module.globals:
         return module.globals[LARGE]
     result = ir.LiteralStructType([I64, DOUBLE, DOUBLE])
@@ -201,9 +201,7 @@ def _window(b: ir.IRBuilder, start: ir.Value) -> list[ir.Value]:
     stored.initializer = ir.Constant(array, list(words))
     stored.global_constant, stored.linkage = True, "internal"
     first = b.lshr(start, I64(6))
-    loaded = [
-        b.load(b.gep(stored, [b.add(first, I64(i))], source_etype=I64), typ=I64) for i in range(4)
-    ]
+    loaded = [b.load(b.gep(stored, [b.add(first, I64(i))], source_etype=I64), typ=I64) for i in range(4)]
     shift = b.and_(start, I64(63))
     funnel = declare(b.module, "llvm.fshl.i64", I64, [I64] * 3)
     return [b.call(funnel, [loaded[i], loaded[i + 1], shift]) for i in range(3)]
