@@ -167,9 +167,7 @@ def table(name: str, values: tuple[float, ...] | list[float]) -> str:
 
 def page() -> str:
     """The text of coefficients.py."""
-    lines = [
-        '"""Written by tools/minimax.py: coefficients of least largest error (Remez), constant term first."""\n'
-    ]
+    lines = ['"""Written by tools/minimax.py: coefficients of least largest error (Remez), constant term first."""\n']
     for name, values in constants():
         lines.append(table(name, values))
     words = "".join(f"    0x{w:016X},\n" for w in two_over_pi_words(20))
@@ -183,9 +181,7 @@ def page() -> str:
             if degree < 0:
                 continue
             coefficients, error = remez(fit, degree)
-            lines.append(
-                f"# {fit.what} over [{fit.low:.6g}, {fit.high:.6g}], error 2^{float(mpmath.log(error, 2)):.1f}"
-            )
+            lines.append(f"# {fit.what} over [{fit.low:.6g}, {fit.high:.6g}], error 2^{float(mpmath.log(error, 2)):.1f}")
             lines.append(table(f"{fit.name}_{suffix}", [rounded(c, bits) for c in coefficients]))
     return "\n".join(lines)
 

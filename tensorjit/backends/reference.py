@@ -7,6 +7,7 @@ graph as `specialise` leaves it.
 from __future__ import annotations
 
 import builtins
+import math
 import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -365,7 +366,8 @@ def _iota(run: _Run, op: Op, args: list[Any]) -> Array:
     wide = np.dtype(np.float32) if dtype == np.float16 else dtype
     start, step = (np.asarray(a).astype(wide) for a in args)
     count = np.arange(run.shape(op.result)[0]).astype(wide)
-    return (start + count * step).astype(dtype)
+    filled: Array = (start + count * step).astype(dtype)
+    return filled
 
 
 def _cast(run: _Run, op: Op, args: list[Any]) -> Any:
@@ -464,6 +466,6 @@ def _reduce(op: Op, x: Array, reduction: str) -> Any:
 def _position(x: Array, axes: tuple[int, ...], keepdims: bool, reduction: str) -> Any:
     """The position of the extremum, counted over the reduced axes in C order."""
     kept = [a for a in range(x.ndim) if a not in axes]
-    moved = x.transpose([*kept, *axes]).reshape([x.shape[a] for a in kept] + [-1])
+    moved = x.transpose([*kept, *axes]).reshape([x.shape[a] for a in kept] + [math.prod(x.shape[a] for a in axes)])
     found = (np.argmin if reduction == "argmin" else np.argmax)(moved, axis=-1)
     return np.expand_dims(found, axes) if keepdims else found

@@ -190,22 +190,23 @@ def _slice(b: TypedBuilder, item: Slice, size: Dim) -> tuple[Dim, Dim, int]:
         b.fail("ValueError", "slice step cannot be zero")
         return 0, size, 1
     step = int(step)
-    low, high = (0, size) if step > 0 else (-1, size - 1)
-    start = _bound(b, item.start, size, low, high, default=low if step > 0 else high)
-    stop = _bound(b, item.stop, size, low, high, default=high if step > 0 else low)
-    return start, _length(b, start, stop, step), step
+    if step > 0:  # a start past the end and a stop before the beginning both leave nothing: no need to clip them
+        start = _bound(b, item.start, size, default=0, low=0)
+        stop = _bound(b, item.stop, size, default=size, high=size)
+        return start, _length(b, stop - start, step), step
+    start = _bound(b, item.start, size, default=size - 1, high=size - 1)
+    stop = _bound(b, item.stop, size, default=-1, low=-1)
+    return start, _length(b, start - stop, -step), step
 
 
-def _length(b: TypedBuilder, start: Dim, stop: Dim, step: int) -> Dim:
-    if step > 0 and b.at_least(stop, start):
-        return dims.floordiv(stop - start + (step - 1), step)
-    if step < 0 and b.at_least(start, stop):
-        return dims.floordiv(start - stop + (-step - 1), -step)
-    return dims.slice_length(start, stop, step)
+def _length(b: TypedBuilder, distance: Dim, step: int) -> Dim:
+    return _most(b, dims.floordiv(distance + (step - 1), step), 0)
 
 
-def _bound(b: TypedBuilder, given: Abstract, size: Dim, low: Dim, high: Dim, default: Dim) -> Dim:
-    """A slice bound: counted from the end where negative, and clipped to [low, high]."""
+def _bound(
+    b: TypedBuilder, given: Abstract, size: Dim, default: Dim, low: Dim | None = None, high: Dim | None = None
+) -> Dim:
+    """A slice bound, counted from the end where it is negative; then not below `low`, and where it was not, not above `high`."""
     if _is(given, None):
         return default
     if not _is_integer(b, given):
@@ -213,11 +214,14 @@ def _bound(b: TypedBuilder, given: Abstract, size: Dim, low: Dim, high: Dim, def
         return default
     bound = b.dim(given)
     if b.at_least(bound, 0):
-        return _least(b, bound, high)
+        return bound if high is None else _least(b, bound, high)
     if b.at_least(-1, bound):
-        return _most(b, bound + size, low)
+        return bound + size if low is None else _most(b, bound + size, low)
     negative = dims.maximum(-dims.maximum(bound, -1), 0)  # 1 where the bound is negative, without overflow
-    return dims.minimum(dims.maximum(bound + size * negative, low), high)
+    clipped = dims.minimum(dims.maximum(bound, -size), size)  # so that no sum leaves 64 bits
+    wrapped = clipped + size * negative
+    wrapped = wrapped if low is None else _most(b, wrapped, low)
+    return wrapped if high is None else _least(b, wrapped, high)
 
 
 def _least(b: TypedBuilder, x: Dim, y: Dim) -> Dim:

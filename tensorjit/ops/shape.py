@@ -559,7 +559,8 @@ def _round(b: TypedBuilder, a: Abstract, decimals: Abstract = Static(0), out: Ab
 def _copyto(
     b: TypedBuilder, dst: Abstract, src: Abstract, casting: Abstract = Static("same_kind"), where: Abstract = Static(True)
 ) -> Abstract:
-    target, source = b.value(dst), b.array(src) if isinstance(src, Sequence_) else src
+    target = b.value(dst)
+    source: Abstract = b.array(src) if isinstance(src, Sequence_) else src
     own, rule = b.dtype_of(source), b.static(casting, "casting")
     if isinstance(own, DType) and not np.can_cast(own.numpy, b.strong_dtype(target).numpy, rule):
         b.fail("TypeError", f"Cannot cast array data from {own.numpy!r} to {b.strong_dtype(target).numpy!r} according to the rule '{rule}'")

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from tensorjit.backends.llvm import entry as entries
+from tensorjit.backends.llvm.clib import IMPLICIT, c_symbols
 from tensorjit.backends.llvm.driver import Driver
 from tensorjit.backends.llvm.engine import Engine, default_engine, host_target
 from tensorjit.backends.llvm.entry import (
@@ -53,7 +54,8 @@ def compile_graph(lowered: Graph, specialised: Specialised, signature: Signature
     engine = _engine(target)
     code = emit(lowered, specialised, signature, form, engine)
     data = engine.compile_ir(code.entry.module, pipeline=code.pipeline)
-    return entries.link_entry(engine, data, code.entry)
+    symbols = c_symbols([*code.entry.module.globals, *IMPLICIT])
+    return entries.link_entry(engine, data, code.entry, symbols=symbols)
 
 
 def as_text(lowered: Graph, specialised: Specialised, signature: Signature, form: Any, target: str, what: str) -> str:

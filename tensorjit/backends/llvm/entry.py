@@ -504,7 +504,7 @@ def link_entry(
     names = [name for name, value in code.module.globals.items() if _is_open(value)]
     constants = {f"tj_const_{i}": id(value) for i, value in enumerate(code.constants.objects)}
     resolved = {**support_symbols(), **host_symbols(names), **constants, **(symbols or {})}
-    needed = {name: resolved[name] for name in names if name in resolved}
+    needed = {name: resolved[name] for name in [*names, *(symbols or {})] if name in resolved}
     library = engine.link(data, needed, exports=_EXPORTS, keep=[*code.constants.objects, *keep])
     return LinkedEntry(library)
 

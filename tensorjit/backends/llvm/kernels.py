@@ -379,7 +379,8 @@ class _Writer(Writer):
         fast = b.append_basic_block("contiguous")
         b.position_at_end(fast)
         self.assumed = {}
-        self._vector_version(loop, extent, facts.multiplier(loop))
+        times = facts.multiplier(loop, self.target.vector_bytes)
+        self._vector_version(loop, extent, times)
         assumed, self.assumed = self.assumed, None
         if not assumed:
             choice.branch(fast)
@@ -400,7 +401,7 @@ class _Writer(Writer):
         self._take(names, before)
         # as many lanes again where they decide how a sum is rounded
         sums = any(self.accumulators[n].scheme.cascaded for n in names)
-        self._vector_version(loop, extent, facts.multiplier(loop) if sums else 1)
+        self._vector_version(loop, extent, times if sums else 1)
         incoming.append((b.block, self._registers(names)))
         b.branch(after)
         b.position_at_end(after)

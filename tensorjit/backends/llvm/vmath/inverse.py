@@ -6,7 +6,7 @@ import math
 
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.exponential import scaled_in_steps
-from tensorjit.backends.llvm.vmath.lanes import Format, Lane, fma, nan_of, polynomial, rare, select, strictly
+from tensorjit.backends.llvm.vmath.lanes import Format, Lane, fma, nan_of, polynomial, positive_finite, rare, select, strictly
 from tensorjit.backends.llvm.vmath.logarithm import (
     at_the_edge,
     exponent_bias,
@@ -301,16 +301,17 @@ def hypot(x: Lane, y: Lane) -> Lane:
 
 def _near_one(large: Lane, small: Lane, form: Format) -> list[Lane]:
     """Both times 2^-n such that large is about 1, or zero; small is zero where it would be lost; and n + magic."""
-    usable = large.bits().signed("<", form.infinity) & large.bits().unsigned("!=", 0)
+    usable = positive_finite(large.bits())
     p, q = select(usable, large, 1.0), select(usable, small, 0.0)
     lift = form.fraction + 2
     tiny = p.bits().signed("<", form.word(form.least * 2.0**lift))
     # the inverse of the largest numbers' power of two is no normal number: halve them first
     factor = select(tiny, p.constant(2.0**lift), 0.5)
-    p, q = p * factor, select(q.bits().signed("<", form.word(form.least * 2)) & ~tiny, 0.0, q) * factor
+    q = select(q.bits().signed("<", form.word(form.least * 2)) & ~tiny, 0.0, q)
+    p, q = strictly("fmul", p, factor), strictly("fmul", q, factor)
     exponent = p.bits() >> form.fraction
     inverse = ((exponent.constant(2 * form.bias) - exponent) << form.fraction).floats()
     lost = q.bits().signed("<", p.bits() - ((form.fraction + 8) << form.fraction))
     shift = select(tiny, exponent.constant(form.bias + lift), form.bias - 1)
     shifted = (exponent - shift + form.word(form.magic)).floats()
-    return [select(large.bits().unsigned("==", 0), 0.0, p * inverse), select(lost, 0.0, q) * inverse, shifted]
+    return [select(large.bits().unsigned("==", 0), 0.0, p * inverse), strictly("fmul", select(lost, 0.0, q), inverse), shifted]

@@ -234,6 +234,14 @@ def nan_of(x: Lane, y: Lane, nan: Lane) -> Lane:
     return strictly("fadd", select(nan, x, 0.0), select(nan, y, 0.0))
 
 
+def positive_finite(magnitude: Lane) -> Lane:
+    """Lanes whose bits are those of a positive finite number.
+
+    One compare; and LLVM makes of `magnitude != 0` a float compare that signals.
+    """
+    return (magnitude - 1).unsigned("<", magnitude.format.infinity - 1)
+
+
 def fma(a: Operand, b: Operand, c: Operand) -> Lane:
     """a * b + c, rounded once; one of them is a Lane."""
     lane = next(v for v in (a, b, c) if isinstance(v, Lane))

@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.exponential import scaled, scaled_in_steps
-from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, nan_of, polynomial, rare, select, strictly
+from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, nan_of, polynomial, positive_finite, rare, select, strictly
 from tensorjit.backends.llvm.vmath.logarithm import (
     Split,
     exponent_bias,
@@ -104,7 +104,7 @@ def _parity(y: Lane, magnitude: Lane) -> tuple[Lane, Lane]:
     """Lanes where y is an integer, and where it is an odd one."""
     settled = magnitude.signed(">", F64.word(HUGE_Y)) | magnitude.signed("<", F64.word(TINY_Y))
     size = select(settled, 2.0, (y.bits() & F64.magnitude).floats())
-    tiny = magnitude.signed("<", F64.word(TINY_Y)) & magnitude.unsigned("!=", 0)
+    tiny = (magnitude - 1).unsigned("<", F64.word(TINY_Y) - 1)
     half = size * 0.5
     whole = size.intrinsic("floor").compared("oeq", size) & ~tiny
     return whole, whole & half.intrinsic("floor").compared("une", half)
@@ -113,7 +113,7 @@ def _parity(y: Lane, magnitude: Lane) -> tuple[Lane, Lane]:
 def _squares_and_roots(x: Lane, y: Lane, result: Lane) -> Lane:
     """x^2 and x^0.5, rounded once, with the flags of these operations."""
     word, size = y.bits(), (x.bits() & F64.magnitude)
-    finite = size.signed("<", F64.infinity) & size.unsigned("!=", 0)
+    finite = positive_finite(size)
     square = word.unsigned("==", F64.word(2.0)) & finite
     base = select(square, x, 1.0)
     result = select(square, strictly("fmul", base, base), result)

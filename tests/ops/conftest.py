@@ -1,0 +1,174 @@
+"""Builds a typed graph from one use of the op table, runs it, and holds it to NumPy."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import pytest
+
+from tensorjit.backends import reference
+from tensorjit.ir.dims import Dim, symbol
+from tensorjit.ir.dtypes import from_numpy
+from tensorjit.ir.graph import Builder, Graph, Value
+from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, ScalarType, Type
+from tensorjit.ops import OPS
+from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt, of
+from tensorjit.ops.typed import TypedBuilder
+
+Run = Callable[[Graph, Sequence[object]], object]
+BACKENDS: dict[str, Run] = {"reference": reference.run}
+PYTHON_TYPES = {bool: PY_BOOL, int: PY_INT, float: PY_FLOAT, complex: PY_COMPLEX}
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> Run:
+    return BACKENDS[request.param]
+
+
+def type_of(value: Any, index: int, symbols: dict[str, tuple[int, int]]) -> Type:
+    """The type of an argument, its sizes but 1 being symbols."""
+    if type(value) in PYTHON_TYPES:
+        return PYTHON_TYPES[type(value)]
+    dtype = from_numpy(value.dtype)
+    assert dtype is not None
+    if isinstance(value, np.generic):
+        return ScalarType(dtype)
+    shape: list[Dim] = []
+    for axis, size in enumerate(value.shape):
+        name = f"x{index}_{axis}"
+        shape.append(1 if size == 1 else symbol(name, not_one=True))
+        if size != 1:
+            symbols[name] = (index, axis)
+    layout = "C" if value.flags.c_contiguous else "F" if value.flags.f_contiguous else "A"
+    return ArrayType(dtype, tuple(shape), layout)
+
+
+def build(rule: Callable[..., Any], args: Sequence[Any]) -> Graph:
+    """The graph of `rule(b, *args)`, where args are parameters."""
+    symbols: dict[str, tuple[int, int]] = {}
+    params = [Value(type_of(a, k, symbols), f"a{k}") for k, a in enumerate(args)]
+    b = TypedBuilder(OPS, Builder(params))
+    for param, value in zip(params, args, strict=True):
+        if isinstance(value, np.ndarray) and not value.flags.writeable:
+            b.readonly.add(param)
+    result = of(rule(b, *params))
+    values: list[Value] = []
+    structure = _structure(b, result, params, values)
+    b.effect("return", values, structure=structure)
+    return Graph("test", b.builder.block(), {"symbols": symbols})
+
+
+def _structure(b: TypedBuilder, x: Abstract, params: Sequence[Value], values: list[Value]) -> Any:
+    if isinstance(x, Sequence_):
+        return ("list" if x.is_list else "tuple", *(_structure(b, i, params, values) for i in x.items))
+    if isinstance(x, Value) and x in params and isinstance(x.type, ArrayType):
+        return ("param", params.index(x))
+    if isinstance(x, (Value, SymInt)):
+        values.append(b.value(x))
+        return "value"
+    assert isinstance(x, Static)
+    return ("const", x.value)
+
+
+@final
+@dataclass(frozen=True)
+class Seen:
+    """What a call did: its result, or the class and message of what it raised; its warnings."""
+
+    result: Any = None
+    error: type[BaseException] | None = None
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def public(error: type[BaseException]) -> type[BaseException]:
+    """NumPy's private subclasses of TypeError count as it."""
+    return next(c for c in error.__mro__ if not c.__module__.endswith("._exceptions"))
+
+
+def observe(function: Callable[..., Any], *args: Any) -> Seen:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = function(*args)
+        except Exception as error:
+            return Seen(error=public(type(error)), message=str(error))
+    return Seen(result, warnings=tuple(str(w.message) for w in caught))
+
+
+def fresh(args: Sequence[Any]) -> list[Any]:
+    """Arguments of one's own, of the same strides."""
+    copies = []
+    for a in args:
+        if isinstance(a, np.ndarray) and a.flags.writeable and a.base is None:
+            copies.append(a.copy(order="K"))
+        else:
+            copies.append(a)
+    return copies
+
+
+def same(found: Any, wanted: Any) -> str:
+    """What differs between two results; nothing where they are equal to the bit, NaN being equal to NaN."""
+    if isinstance(wanted, (tuple, list)):
+        if type(found) is not type(wanted) or len(found) != len(wanted):
+            return f"{found!r} is not {wanted!r}"
+        return "".join(same(f, w) for f, w in zip(found, wanted, strict=True))
+    if type(found) is not type(wanted):
+        return f"a {type(found).__name__} where NumPy gives a {type(wanted).__name__}"
+    if isinstance(wanted, (np.ndarray, np.generic)):
+        if found.dtype != wanted.dtype or found.shape != wanted.shape:
+            return f"{found.dtype}{found.shape} where NumPy gives {wanted.dtype}{wanted.shape}"
+        return "" if _equal(np.asarray(found), np.asarray(wanted)) else f"{found!r} is not {wanted!r}"
+    if isinstance(wanted, (float, complex)):
+        return "" if _equal(np.asarray(found), np.asarray(wanted)) else f"{found!r} is not {wanted!r}"
+    return "" if found == wanted else f"{found!r} is not {wanted!r}"
+
+
+def _equal(found: Any, wanted: Any) -> bool:
+    if wanted.dtype.kind == "c":
+        return _equal(found.real, wanted.real) and _equal(found.imag, wanted.imag)
+    if wanted.dtype.kind != "f":
+        return bool((found == wanted).all())
+    alike = (found == wanted) & (np.signbit(found) == np.signbit(wanted))
+    return bool((alike | ((found != found) & (wanted != wanted))).all())
+
+
+@pytest.fixture(name="build")
+def _build() -> Callable[..., Graph]:
+    return build
+
+
+@pytest.fixture(name="observe")
+def _observe() -> Callable[..., Seen]:
+    return observe
+
+
+Check = Callable[..., None]
+
+
+@pytest.fixture
+def check(backend: Run) -> Iterator[Check]:
+    """`check(rule, numpy, *args)`: the rule's graph does to the arguments what NumPy's function does.
+
+    `rule` gets a builder and abstract values; a string is the name of a row. `numpy` gets the arguments.
+    """
+
+    def run(rule: Any, numpy: Callable[..., Any], *args: Any, message: bool = True) -> None:
+        made = (lambda b, *xs: b.call(rule, *xs)) if isinstance(rule, str) else rule
+        ours, theirs = fresh(args), fresh(args)
+        graph = build(made, ours)
+        found, wanted = observe(lambda: backend(graph, ours)), observe(numpy, *theirs)
+        where = f"{getattr(numpy, '__name__', numpy)} of {args!r}"
+        assert found.error == wanted.error, f"{where}: {found.error} {found.message}, NumPy: {wanted.error} {wanted.message}"
+        if wanted.error is not None:
+            assert not message or found.message == wanted.message, f"{where}: {found.message!r}, not {wanted.message!r}"
+            return
+        assert not (difference := same(found.result, wanted.result)), f"{where}: {difference}"
+        for k, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            assert not isinstance(one, np.ndarray) or not same(one, other), f"{where}: argument {k}: {one}, not {other}"
+
+    yield run
