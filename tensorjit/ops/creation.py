@@ -24,8 +24,9 @@ FLOAT = Static(float)
 
 def _only(b: TypedBuilder, name: str, value: Abstract, *allowed: Any) -> None:
     """Refuse a keyword that is not at one of the values which mean what is built here."""
-    if b.static(value, name) not in allowed:
-        b.refuse(f"the keyword {name}={value}", f"leave {name} out")
+    given = b.static(value, name)
+    if not any(given is one or (isinstance(given, (str, int)) and given == one) for one in allowed):
+        b.refuse(f"the keyword {name}={given!r}", f"leave {name} out")
 
 
 def _layout(b: TypedBuilder, order: Abstract, like: Value | None = None) -> Layout:

@@ -62,6 +62,9 @@ def assign(b: TypedBuilder, x: Abstract, key: Abstract, value: Abstract) -> None
         _assign_mask(b, array, items, value)
         return
     region = _region(b, array, items)
+    if region.element and b.rank(value):
+        b.fail("ValueError", "setting an array element with a sequence.")
+        return
     b.store(b.view(array, region.shape, region.axes, region.offset), converted(b, value, array))
 
 

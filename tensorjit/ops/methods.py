@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tensorjit.ops.typed import TypedBuilder
 
 
+Attribute = Callable[["TypedBuilder", Abstract], Abstract]
 _PYTHON = {"b": PY_BOOL, "i": PY_INT, "f": PY_FLOAT, "c": PY_COMPLEX}
 
 
@@ -51,6 +52,9 @@ def _transposed(b: TypedBuilder, x: Abstract) -> Abstract:
 
 def _matrix_transposed(b: TypedBuilder, x: Abstract) -> Abstract:
     rank = b.rank(x)
+    if not b.is_array(x):
+        b.fail("AttributeError", f"'numpy.{b.strong_dtype(x).numpy.name}' object has no attribute 'mT'")
+        return x
     if rank < 2:
         b.fail("ValueError", "matrix transpose with ndim < 2 is undefined")
         return x
@@ -92,7 +96,20 @@ def _python_part(b: TypedBuilder, x: Abstract, name: str) -> Abstract:
     return b.cast_scalar(found, ScalarType(value.type.dtype.part, python=True))
 
 
-ATTRIBUTES: dict[str, Callable[[Any, Abstract], Abstract]] = {
+def _of_numpy(name: str, attribute: Attribute) -> Attribute:
+    """An attribute that Python's numbers do not have."""
+
+    def found(b: TypedBuilder, x: Abstract) -> Abstract:
+        if is_python(x):
+            value = b.value(x)
+            b.fail("AttributeError", f"'{value.type}' object has no attribute '{name}'")
+            return Static(0)
+        return attribute(b, x)
+
+    return found
+
+
+_OF_NUMPY: Mapping[str, Attribute] = {
     "shape": _shape,
     "ndim": _ndim,
     "size": _size,
@@ -101,6 +118,9 @@ ATTRIBUTES: dict[str, Callable[[Any, Abstract], Abstract]] = {
     "nbytes": _nbytes,
     "T": _transposed,
     "mT": _matrix_transposed,
+}
+ATTRIBUTES: dict[str, Attribute] = {
+    **{name: _of_numpy(name, attribute) for name, attribute in _OF_NUMPY.items()},
     "real": lambda b, x: part(b, x, "real"),
     "imag": lambda b, x: part(b, x, "imag"),
 }

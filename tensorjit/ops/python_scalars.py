@@ -280,7 +280,9 @@ def _to_int(b: TypedBuilder, x: Abstract = Static(0)) -> Abstract:
     x = _scalar_argument(b, x, "int")
     if isinstance(x, SymInt) or (isinstance(x, Value) and x in b.sizes):
         return x
-    if isinstance(x, Static) and isinstance(x.value, (int, float, np.number)):
+    if isinstance(x, Static) and isinstance(x.value, (int, np.integer)):
+        return Static(int(x.value))
+    if isinstance(x, Static) and isinstance(x.value, (float, np.floating)) and abs(x.value) < 2.0**63:  # not NaN
         return Static(int(x.value))
     if _kind(b, x) == 3:
         b.fail("TypeError", "int() argument must be a string, a bytes-like object or a real number, not 'complex'")

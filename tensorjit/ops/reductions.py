@@ -312,8 +312,6 @@ def _var_of(
     else:
         squares = _squared_magnitude(b, deviation)
     to = work or b.strong_dtype(squares)
-    if to.kind == "c":  # a dtype= of the complex input: the squares are real
-        to = to.part
     squares_over = masked(b, Over(b.as_array(squares), o.axes, o.keepdims), where, Static(0))
     return divided(b, reduce_over(b, "sum", squares_over, Loop((to,), to)), freedom)
 

@@ -704,11 +704,11 @@ def _cumulative(name: str) -> Rule:
     return rule
 
 
-def _like(b: TypedBuilder, name: str, x: Value, dtype: DType, **keywords: Any) -> Value:
+def _like(b: TypedBuilder, name: str, x: Value, to: DType, **keywords: Any) -> Value:
     """A function of NumPy whose result has the shape of its argument."""
     assert isinstance(x.type, ArrayType)
     dense = x.type.layout == "C" or x.type.rank == 1
-    return b.library(f"numpy.{name}", (x,), ArrayType(dtype, x.type.shape, "C" if dense else "A"), **keywords)
+    return b.library(f"numpy.{name}", (x,), ArrayType(to, x.type.shape, "C" if dense else "A"), **keywords)
 
 
 def _sorting(name: str) -> Rule:

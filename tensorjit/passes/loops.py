@@ -7,7 +7,7 @@ knows all it needs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -113,7 +113,8 @@ class _Writer:
             self._row_values(sweep)
             self._sweep(sweep)
         self._row_values(r.sweeps)
-        self._row_stores()
+        stores = list(self._row_stores())
+        self.scopes[-1].body += stores
         while len(self.scopes) > 1:
             self._close()
         return self._finish()
@@ -226,9 +227,10 @@ class _Writer:
         for op in r.members:
             if op.result in needed and op.result not in r.floating:
                 self.full[op.result] = self._compute(op)
-        self._keep(sweep)
         self._accumulate(r.reductions(sweep), depth)
-        self._full_stores(sweep)
+        # all is read before anything is written: a result may be where an older value is kept
+        stores = [*self._kept(sweep), *self._full_stores(sweep)]
+        self.scopes[-1].body += stores
         while len(self.scopes) > depth:
             self._close()
         for op in r.reductions(sweep):
@@ -264,8 +266,8 @@ class _Writer:
         self.home[name] = len(self.scopes) - 1
         self.rows[op.result] = self._cast(Ref(name, I64 if by_position else loop.output), loop.output)
 
-    def _keep(self, sweep: int) -> None:
-        """Store what later sweeps load."""
+    def _kept(self, sweep: int) -> Iterator[Store]:
+        """The stores of what later sweeps load."""
         r = self.region
         results = {r.resolved(v): r.results[result] for result, v in r.outputs if r.phase[v] == sweep}
         for value, hold in r.holds.items():
@@ -276,33 +278,32 @@ class _Writer:
                 name = self.held[value] = f"b{len(self.held)}"
                 extent = dims.product(n.extent for n in r.sweep_loops)
                 self.scratch.append(Scratch(name, expr.dtype, self._size(extent)))
-                self.scopes[-1].body.append(Store(name, (self._flat_position(r.sweep_loops),), expr))
+                yield Store(name, (self._flat_position(r.sweep_loops),), expr)
             elif results.get(value) is not hold.memory:
-                memory = hold.memory
-                self.scopes[-1].body.append(Store(memory.name, self._indices(memory, r.axes[value]), expr))
+                yield Store(hold.memory.name, self._indices(hold.memory, r.axes[value]), expr)
 
-    def _full_stores(self, sweep: int) -> None:
+    def _full_stores(self, sweep: int) -> Iterator[Store]:
         r = self.region
         for result, v in r.outputs:
             if r.is_full(v) and r.phase[v] == sweep:
-                self._store(r.results[result], v)
+                yield self._store(r.results[result], v)
         for target, v in r.stores:
             if r.is_full(v) and sweep == r.sweeps - 1:
-                self._store(r.memory[target], v)
+                yield self._store(r.memory[target], v)
 
-    def _row_stores(self) -> None:
+    def _row_stores(self) -> Iterator[Store]:
         r = self.region
         for result, v in r.outputs:
             if not r.is_full(v):
-                self._store(r.results[result], v)
+                yield self._store(r.results[result], v)
         for target, v in r.stores:
             if not r.is_full(v):
-                self._store(r.memory[target], v)
+                yield self._store(r.memory[target], v)
 
-    def _store(self, memory: Memory, value: Value) -> None:
+    def _store(self, memory: Memory, value: Value) -> Store:
         axes = self.region.axes[value]
         expr = self._cast(self._operand(value, axes), memory.dtype)
-        self.scopes[-1].body.append(Store(memory.name, self._indices(memory, axes), expr))
+        return Store(memory.name, self._indices(memory, axes), expr)
 
     def _row_values(self, phase: int) -> None:
         r = self.region

@@ -106,7 +106,7 @@ class _Program:
                 new = action(b, ops, pool)
             except Refusal:
                 continue
-            if new is not None:
+            if isinstance(new, Value):
                 pool.append(new)
         count = self.random.randint(1, 4)
         return tuple(self.random.sample([v for v in pool[-8:] if isinstance(v, Value)], k=min(count, len(pool[-8:]))))
@@ -199,7 +199,7 @@ def _arguments(program: _Program, seed: int, m: int, n: int) -> list[Any]:
 def _outcome(run: Any, graph: Graph, args: Sequence[Any]) -> Any:
     try:
         return run(graph, args)
-    except (ValueError, IndexError, OverflowError) as error:
+    except (ValueError, IndexError, OverflowError, TypeError) as error:
         return type(error), str(error)
 
 

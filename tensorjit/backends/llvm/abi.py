@@ -77,7 +77,7 @@ STATUS_EXCEPTION = 1  # a Python exception is set
 STATUS_ERROR = 2  # error_code and error_args say which
 STATUS_GUARD = 3  # an assumption failed before any effect: try the next entry
 
-ERROR_ARGS = 4
+ERROR_ARGS = 8
 _CONTEXT_FIELDS = {
     "status": I32,
     "error_code": I32,

@@ -17,7 +17,7 @@ A `HostBuilder` writes one native function that Python calls. Its rules:
     references  own, empty_slot, replace, take, release, incref, decref
     Python      call_object, constant, python_object, check_object
     errors      fail, raise_error, check_kernel
-    long work   without_gil, poll
+    long work   without_gil, release_gil, acquire_gil, poll, charge
     flags       fp_start, fp_collect, fp_pin
 """
 
@@ -109,6 +109,7 @@ class HostBuilder:
         self.constants = constants
         self.arch = "aarch64" if arch == "arm64" else arch
         self.fp_status = fp_status and self.arch in _FP_REGISTERS  # elsewhere: no floating-point warnings
+        self.fp_ours = True  # the flags that are raised now are to be reported
         self.raiser = raiser
         self.report = report
         self._setup = ir.IRBuilder(function.append_basic_block("setup"))
@@ -589,10 +590,12 @@ class HostBuilder:
         """`function(*args)` on borrowed objects: a new reference, owned by the function (its slot drops
         it)."""
         array = self.stack_copy(PTR, args)
-        self.fp_collect()
+        if self.fp_ours:
+            self.fp_collect()
         count = I64(len(args))
         result = self.check_object(self.call("tj_py_PyObject_Vectorcall", function, array, count, NULL))
-        self.fp_start()  # the callee's flags were its own to report
+        if self.fp_ours:
+            self.fp_start()  # the callee's flags were its own to report
         self.own(result)
         return result
 
@@ -644,6 +647,15 @@ class HostBuilder:
     def poll(self) -> None:
         """Let signals in; leaves with KeyboardInterrupt and the like."""
         self.check_kernel(self.call("tj_rt_poll", self.context))
+
+    def charge(self, work: ir.Value) -> None:
+        """Take `work` (turns of a simple loop) from the budget; poll when there is none left."""
+        field = context_field(self.emit, self.context, "budget")
+        left = self.emit.sub(self.emit.load(field, typ=I64), work)
+        self.emit.store(left, field)
+        with self.emit.if_then(self.emit.icmp_signed("<", left, I64(0)), likely=False):
+            self.emit.store(I64(BUDGET), field)
+            self.poll()
 
     # -- floating-point flags ----------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from tensorjit.backends.llvm.vmath.logarithm import (
     not_positive_normal,
     split,
 )
+from tensorjit.backends.llvm.vmath.sums import fast_sum, full_product
 
 HUGE_Y, TINY_Y = 2.0**64, 2.0**-400  # beyond these x^y is settled, and the parts of y log x leave the range
 ALWAYS_NORMAL = 1021.0  # 2^e is a normal number for |e| up to here
@@ -168,7 +169,10 @@ def _exp2_rarely(e: Sum) -> Lane:
     lost = (rest - r) + low
     ln2, ln2_low = table.LN2_64
     curve = fma(r * r, polynomial(r, table.EXP2_64), fma(r, ln2_low, lost * ln2))
-    near = fma(r, ln2, curve) + 1.0
+    # the logarithm has used up a third of the last place: here but the last sum may round
+    linear, linear_low = full_product(r, r.constant(ln2))
+    one, one_low = fast_sum(r.constant(1.0), linear)
+    near = one + (one_low + (linear_low + curve))
     quick = scaled(near, shifted)
     (result,) = rare(extreme, [quick], lambda: [scaled_in_steps(near, shifted)])
     return result

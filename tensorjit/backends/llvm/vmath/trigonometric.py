@@ -78,12 +78,12 @@ def sin_cos(number: Reduced, x: Lane) -> tuple[Lane, Lane]:
 
 def sin_cos_parts(number: Reduced, x: Lane) -> tuple[tuple[Lane, Lane], tuple[Lane, Lane]]:
     """The same as sums of two numbers."""
-    sine, sine_rest, cosine, cosine_rest = _series(number, x)
+    sine, sine_rest, cosine, cosine_rest = _series(number, x, of_square=True)
     return fast_sum(sine, sine_rest), fast_sum(cosine, cosine_rest)
 
 
-def _series(number: Reduced, x: Lane) -> tuple[Lane, Lane, Lane, Lane]:
-    """The leading part and the rest of sin(r + low), of cos(r + low)."""
+def _series(number: Reduced, x: Lane, of_square: bool = False) -> tuple[Lane, Lane, Lane, Lane]:
+    """The leading part and the rest of sin(r + low), of cos(r + low); with the rounding error of r^2 if wanted."""
     bits = x.format.bits
     magnitude = x.bits() & x.format.magnitude
     r = select(magnitude.signed("<", x.format.word(LINEAR[bits])), 0.0, number.r)
@@ -92,6 +92,8 @@ def _series(number: Reduced, x: Lane) -> tuple[Lane, Lane, Lane, Lane]:
     rough = 1.0 - half
     sine_rest = fma(z * r, polynomial(z, SIN[bits]), number.low * rough)
     lost = (1.0 - rough) - half
+    if of_square:
+        lost = fma(fma(r, r, -z), -0.5, lost)
     cosine_rest = fma(z * z, polynomial(z, COS[bits]), -(r * number.low)) + lost
     return number.r, sine_rest, rough, cosine_rest
 
