@@ -1,7 +1,7 @@
 """Runs a typed graph with NumPy, one op at a time: the living definition of what each op means.
 
-Every result is held to its declared type, so that a type rule that lies is found here. Kernels are not run: this backend takes the
-graph as `specialise` leaves it.
+Every result is held to its declared type, so that a type rule that lies is found here. Kernels are not run: this backend
+takes the graph as `specialise` leaves it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import numpy as np
 from tensorjit.errors import VerifyError
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import F64
 from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.ops import OPS
@@ -101,23 +100,23 @@ class _Run:
         assert isinstance(value.type, ArrayType)
         return tuple(self.size(d) for d in value.type.shape)
 
-    def conform(self, found: Any, type: Type, what: str) -> Any:
-        """VerifyError unless an object is of a type."""
-        if isinstance(type, ArrayType):
-            fits = isinstance(found, np.ndarray) and found.dtype == type.dtype.numpy and found.ndim == type.rank
-            fits = fits and found.shape == tuple(self.size(d) for d in type.shape)
-            if fits and type.layout != "A":
-                fits = bool(found.flags.c_contiguous if type.layout == "C" else found.flags.f_contiguous)
-        elif isinstance(type, ScalarType):
-            fits = isinstance(found, _PYTHON_TYPES[type.dtype.kind] if type.python else type.dtype.numpy.type)
-            fits = fits and not (type.python and isinstance(found, np.generic) and type.dtype is not F64)
-            if fits and type.python and type.dtype.kind == "i" and not -(2**63) <= found < 2**63:
+    def conform(self, found: Any, declared: Type, what: str) -> Any:
+        """VerifyError unless an object is of its declared type."""
+        if isinstance(declared, ArrayType):
+            fits = isinstance(found, np.ndarray) and found.dtype == declared.dtype.numpy and found.ndim == declared.rank
+            fits = fits and found.shape == tuple(self.size(d) for d in declared.shape)
+            if fits and declared.layout != "A":
+                fits = bool(found.flags.c_contiguous if declared.layout == "C" else found.flags.f_contiguous)
+        elif isinstance(declared, ScalarType):
+            kind = _PYTHON_TYPES[declared.dtype.kind] if declared.python else declared.dtype.numpy.type
+            fits = type(found) is kind
+            if fits and declared.python and declared.dtype.kind == "i" and not -(2**63) <= found < 2**63:
                 raise OverflowError("Python int too large to convert to a 64-bit integer")
         else:
             fits = False
         if not fits:
-            shown = f"{found.dtype}{found.shape}" if isinstance(found, np.ndarray) else builtins.type(found).__name__
-            raise VerifyError(f"graph {self.graph.name}: {what} is {shown}, not {type}")
+            shown = f"{found.dtype}{found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+            raise VerifyError(f"graph {self.graph.name}: {what} is {shown}, not {declared}")
         return found
 
     # -- blocks and control flow -------------------------------------------------------------------------------
@@ -306,14 +305,14 @@ def _result_dtype(op: Op) -> np.dtype[Any]:
     return op.result.type.dtype.numpy
 
 
-def _typed(found: Any, type: Type) -> Any:
+def _typed(found: Any, declared: Type) -> Any:
     """An object made what its declared type says: array or scalar, dtype, layout."""
-    assert isinstance(type, (ArrayType, ScalarType))
-    if isinstance(type, ArrayType):
-        array = np.asarray(found, type.dtype.numpy)
-        return array if type.layout == "A" else np.asarray(array, order=type.layout)
-    scalar = np.asarray(found).astype(type.dtype.numpy)[()]
-    return scalar.item() if type.python else scalar
+    assert isinstance(declared, (ArrayType, ScalarType))
+    if isinstance(declared, ArrayType):
+        array = np.asarray(found, declared.dtype.numpy)
+        return array if declared.layout == "A" else np.asarray(array, order=declared.layout)
+    scalar = np.asarray(found).astype(declared.dtype.numpy)[()]
+    return scalar.item() if declared.python else scalar
 
 
 def _const(run: _Run, op: Op, args: list[Any]) -> Any:

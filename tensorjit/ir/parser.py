@@ -377,7 +377,7 @@ class _Values:
             if name in self.symbols:
                 tokens.fail(f"a second symbol {name}", at)
             tokens.expect(">=")
-            low = tokens.count()
+            low = tokens.size()
             not_one = tokens.skip("!=")
             if not_one and tokens.size() != 1:
                 tokens.fail("expected `!= 1`", at)

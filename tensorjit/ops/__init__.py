@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from tensorjit.ops import creation, elementwise, indexing, methods, python_scalars, reductions, shape
+from tensorjit.ops import creation, elementwise, indexing, methods, python_scalars, reductions
+from tensorjit.ops import shape as shapes
 from tensorjit.ops.abstract import Abstract
 from tensorjit.ops.opdef import OpDef
 from tensorjit.ops.typed import TypedBuilder
@@ -21,7 +22,7 @@ _ROWS = (
     *elementwise.ROWS,
     *reductions.ROWS,
     *creation.ROWS,
-    *shape.ROWS,
+    *shapes.ROWS,
     *indexing.ROWS,
     *methods.ROWS,
     *python_scalars.ROWS,

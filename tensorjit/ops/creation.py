@@ -99,9 +99,7 @@ def _full_like(
     return _full_of(b, size, fill_value, to, _layout(b, order, like if len(size) == b.rank(like) else None))
 
 
-def _full_of(
-    b: TypedBuilder, shape: tuple[Dim, ...], fill: Abstract, dtype: DType | None, layout: Layout
-) -> Value:
+def _full_of(b: TypedBuilder, shape: tuple[Dim, ...], fill: Abstract, dtype: DType | None, layout: Layout) -> Value:
     """np.full copies with casting="unsafe": a number is converted without a check."""
     fill = array_like(b, fill)
     to = dtype or b.strong_dtype(fill)
@@ -406,6 +404,11 @@ def _fill(b: TypedBuilder, x: Abstract, value: Abstract) -> Abstract:
 # -- the rows ------------------------------------------------------------------------------------------------------
 
 
+def _since(name: str) -> tuple[object, ...]:
+    """A function that not every supported NumPy has."""
+    return (getattr(np, name),) if hasattr(np, name) else ()
+
+
 def _row(name: str, rule: Rule, *numpy: object, methods: tuple[str, ...] = ()) -> OpDef:
     return OpDef(name, "function", numpy, methods, rule=rule)
 
@@ -429,6 +432,6 @@ ROWS: tuple[OpDef, ...] = (
     _row("asfortranarray", _contiguous("F"), np.asfortranarray),
     _row("copy_array", _copy, np.copy),
     _row("copy_method", _copy_method, methods=("copy",)),
-    _row("astype", _astype, np.astype, methods=("astype",)),
+    _row("astype", _astype, *_since("astype"), methods=("astype",)),
     _row("fill", _fill, methods=("fill",)),
 )

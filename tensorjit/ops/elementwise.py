@@ -351,9 +351,7 @@ def _extremum(intrinsic: str, relation: str, on_bool: str, nan_wins: bool) -> Sc
             return call(on_bool, x, y)
         if x.dtype.kind == "c":
             re, im = parts(x if nan_wins else y)
-            return select(
-                either(_complex_compare(relation, x, y), either(test("isnan", re), test("isnan", im))), x, y
-            )
+            return select(either(_complex_compare(relation, x, y), either(test("isnan", re), test("isnan", im))), x, y)
         return Apply(intrinsic if x.dtype.kind == "f" or nan_wins else intrinsic[1:], (x, y), output)
 
     return _in_float(scalar)
@@ -396,9 +394,7 @@ def _part(name: str) -> Scalar:
 
 
 def _row(ufunc: np.ufunc, scalar: Scalar | None, commutative: bool = False, **more: Any) -> OpDef:
-    return OpDef(
-        ufunc.__name__, "elementwise", numpy=(ufunc,), ufunc=ufunc, scalar=scalar, commutative=commutative, **more
-    )
+    return OpDef(ufunc.__name__, "elementwise", numpy=(ufunc,), ufunc=ufunc, scalar=scalar, commutative=commutative, **more)
 
 
 _ARITHMETIC = (

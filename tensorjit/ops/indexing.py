@@ -23,10 +23,7 @@ from tensorjit.ops.opdef import OpDef
 if TYPE_CHECKING:
     from tensorjit.ops.typed import TypedBuilder
 
-_INVALID = (
-    "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are valid "
-    "indices"
-)
+_INVALID = "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are valid indices"
 
 
 @final
@@ -69,7 +66,7 @@ def assign(b: TypedBuilder, x: Abstract, key: Abstract, value: Abstract) -> None
 
 
 def converted(b: TypedBuilder, value: Abstract, target: Value) -> Abstract:
-    """A number as assignment converts it: into an integer array through int(), which refuses NaN and what does not fit."""
+    """A number as assignment converts it: through int() into an integer array, which refuses NaN and what does not fit."""
     assert isinstance(target.type, ArrayType)
     dtype = target.type.dtype
     if dtype.kind not in "iu" or b.is_array(value):
@@ -77,6 +74,8 @@ def converted(b: TypedBuilder, value: Abstract, target: Value) -> Abstract:
     own = b.strong_dtype(value)
     if own.kind not in "fiu" or own is dtype or b.dtype_of(value) is int:
         return value
+    if dtype.kind == "u" and b.dtype_of(value) is not float:
+        return value  # NumPy's scalars are cast into unsigned arrays
     whole: Abstract = b.call("py_int", value)
     return whole
 
@@ -123,10 +122,8 @@ def _region(b: TypedBuilder, x: Value, items: Sequence[Abstract]) -> Region:
         items, used = [], 0
     whole = [Slice(Static(None), Static(None), Static(None))] * (rank - used)
     dotted = next((k for k, item in enumerate(items) if _is(item, Ellipsis)), None)
-    if dotted is None:
-        items = [*items, *whole]
-    else:
-        items = [*items[:dotted], *whole, *items[dotted + 1 :]]
+    before, after = (items, []) if dotted is None else (items[:dotted], items[dotted + 1 :])
+    items = [*before, *whole, *after]
     return _resolve(b, x.type.shape, items, element=rank == used and dotted is None)
 
 
@@ -206,9 +203,7 @@ def _length(b: TypedBuilder, distance: Dim, step: int) -> Dim:
     return _most(b, dims.floordiv(distance + (step - 1), step), 0)
 
 
-def _bound(
-    b: TypedBuilder, given: Abstract, size: Dim, default: Dim, low: Dim | None = None, high: Dim | None = None
-) -> Dim:
+def _bound(b: TypedBuilder, given: Abstract, size: Dim, default: Dim, low: Dim | None = None, high: Dim | None = None) -> Dim:
     """A slice bound, counted from the end where it is negative; then not below `low`, and where it was not, not above `high`."""
     if _is(given, None):
         return default
@@ -221,7 +216,7 @@ def _bound(
     if b.at_least(-1, bound):
         return bound + size if low is None else _most(b, bound + size, low)
     negative = dims.maximum(-dims.maximum(bound, -1), 0)  # 1 where the bound is negative, without overflow
-    clipped = dims.minimum(dims.maximum(bound, -size), size)  # so that no sum leaves 64 bits
+    clipped = dims.minimum(dims.maximum(bound, -1 - size), size)  # so that no sum leaves 64 bits
     wrapped = clipped + size * negative
     wrapped = wrapped if low is None else _most(b, wrapped, low)
     return wrapped if high is None else _least(b, wrapped, high)

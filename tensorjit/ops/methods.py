@@ -75,11 +75,9 @@ def part(b: TypedBuilder, x: Abstract, name: str) -> Abstract:
         b.readonly.add(zeros)
         return zeros
     loop = Loop((dtype,), dtype.part)
-    if not b.is_array(x) or b.rank(x):
-        result = b.apply(name, (x,), loop)
-    else:
-        result = b.as_array(b.apply(name, (x,), loop))
+    result = b.apply(name, (x,), loop)
     if b.is_array(x):
+        result = b.as_array(result)
         b.ambiguous.add(b.value(result))  # NumPy's is a view of x
     return result
 
@@ -90,7 +88,9 @@ def _python_part(b: TypedBuilder, x: Abstract, name: str) -> Abstract:
     value = b.value(x)
     assert isinstance(value.type, ScalarType)
     if value.type.dtype.kind != "c":
-        return x if name == "real" else Static(0.0 if value.type.dtype.kind == "f" else 0)
+        if value.type.dtype.kind == "b":
+            return b.cast_scalar(value, PY_INT) if name == "real" else Static(0)
+        return value if name == "real" else Static(0.0 if value.type.dtype.kind == "f" else 0)
     number = b.cast_scalar(value, ScalarType(value.type.dtype))
     found = b.value(b.apply(name, (number,), Loop((value.type.dtype,), value.type.dtype.part)))
     return b.cast_scalar(found, ScalarType(value.type.dtype.part, python=True))

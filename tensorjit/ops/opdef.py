@@ -12,17 +12,14 @@ an op is adding a row. Four kinds of rows:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 
 from tensorjit.ir.dtypes import DType
 from tensorjit.ir.kernel import Expr, ReductionOp
-
-if TYPE_CHECKING:
-    from tensorjit.ops.typed import TypedBuilder
 
 RowKind = Literal["elementwise", "reduction", "function", "python"]
 Scalar = Callable[[Sequence[Expr], DType], "Expr | None"]
@@ -72,7 +69,3 @@ class OpDef:
     def lower(self, args: Sequence[Expr], output: DType) -> Expr | None:
         """The kernel expression of one element, or None where the row has none for these dtypes."""
         return None if self.scalar is None else self.scalar(args, output)
-
-
-Table = Mapping[str, OpDef]
-Build = Callable[["TypedBuilder"], Any]

@@ -132,8 +132,8 @@ def _on_sizes(b: TypedBuilder, name: str, x: Abstract, y: Abstract) -> Abstract 
 # -- rules ---------------------------------------------------------------------------------------------------------
 
 
-def _emit(b: TypedBuilder, name: str, type: ScalarType, *xs: Abstract) -> Abstract:
-    return b.add(name, [b.value(x) for x in xs], type)
+def _emit(b: TypedBuilder, name: str, result: ScalarType, *xs: Abstract) -> Abstract:
+    return b.add(name, [b.value(x) for x in xs], result)
 
 
 def _refuse_kinds(b: TypedBuilder, symbol: str, *xs: Abstract) -> Abstract:
@@ -282,7 +282,7 @@ def _to_int(b: TypedBuilder, x: Abstract = Static(0)) -> Abstract:
         return x
     if isinstance(x, Static) and isinstance(x.value, (int, np.integer)):
         return Static(int(x.value))
-    if isinstance(x, Static) and isinstance(x.value, (float, np.floating)) and abs(x.value) < 2.0**63:  # not NaN
+    if isinstance(x, Static) and isinstance(x.value, (float, np.floating)) and abs(float(x.value)) < 2.0**63:
         return Static(int(x.value))
     if _kind(b, x) == 3:
         b.fail("TypeError", "int() argument must be a string, a bytes-like object or a real number, not 'complex'")

@@ -1,7 +1,7 @@
 """Reductions: the kernel's own (`sum`, `min`, `argmax`, ...), and what NumPy composes of them (`mean`, `var`, `ptp`, ...).
 
-The composed ones follow `numpy/_core/_methods.py` operation by operation, dtypes included; built from elementwise and reduction ops,
-they fuse with what is around them.
+The composed ones follow `numpy/_core/_methods.py` operation by operation, dtypes included; built from elementwise and
+reduction ops, they fuse with what is around them.
 """
 
 from __future__ import annotations
@@ -188,8 +188,8 @@ def _call(b: TypedBuilder, function: str, o: Over, dtype: DType, **keywords: Any
     """NumPy's own reduction."""
     shape = tuple(1 if k in o.axes else d for k, d in enumerate(o.shape) if o.keepdims or k not in o.axes)
     dense = isinstance(o.x.type, ArrayType) and o.x.type.layout == "C"
-    type = ArrayType(dtype, shape, "C" if dense or len(shape) < 2 else "A") if shape else ScalarType(dtype)
-    return b.library(function, (o.x,), type, **keywords)
+    result = ArrayType(dtype, shape, "C" if dense or len(shape) < 2 else "A") if shape else ScalarType(dtype)
+    return b.library(function, (o.x,), result, **keywords)
 
 
 def _not_empty(b: TypedBuilder, o: Over, ufunc: str) -> None:
@@ -237,9 +237,7 @@ def _position_rule(name: str) -> Rule:
 # -- composed ------------------------------------------------------------------------------------------------------
 
 
-def _count_nonzero(
-    b: TypedBuilder, a: Abstract, axis: Abstract = NONE, *, keepdims: Abstract = FALSE
-) -> Abstract:
+def _count_nonzero(b: TypedBuilder, a: Abstract, axis: Abstract = NONE, *, keepdims: Abstract = FALSE) -> Abstract:
     o = over(b, a, axis, keepdims)
     truth = b.cast(o.x, BOOL)
     return reduce_over(b, "sum", Over(b.as_array(truth), o.axes, o.keepdims), Loop((I64,), I64))
@@ -307,10 +305,8 @@ def _var_of(
         total = reduce_over(b, "sum", masked(b, Over(o.x, o.axes, True), where, Static(0)), Loop((to,), to))
         mean = divided(b, total, wide)
     deviation = b.elementwise("subtract", o.x, mean)
-    if own.kind in "fiu":
-        squares = b.elementwise("square", deviation)
-    else:
-        squares = _squared_magnitude(b, deviation)
+    real = own.kind in "fiu"
+    squares = b.elementwise("square", deviation) if real else _squared_magnitude(b, deviation)
     to = work or b.strong_dtype(squares)
     squares_over = masked(b, Over(b.as_array(squares), o.axes, o.keepdims), where, Static(0))
     return divided(b, reduce_over(b, "sum", squares_over, Loop((to,), to)), freedom)

@@ -135,9 +135,7 @@ def _without_ones(b: TypedBuilder, x: Value, shape: Sequence[Dim]) -> Value | No
     return b.view(x, shape, [(None, 0) if d == 1 else (next(source), 1) for d in shape])
 
 
-def _reshape(
-    b: TypedBuilder, a: Abstract, shape: Abstract, order: Abstract = Static("C"), *, copy: Abstract = NONE
-) -> Abstract:
+def _reshape(b: TypedBuilder, a: Abstract, shape: Abstract, order: Abstract = Static("C"), *, copy: Abstract = NONE) -> Abstract:
     x = b.array(a)
     copied = b.static(copy, "copy")
     if copied is False:
@@ -293,7 +291,8 @@ def _broadcast_to(b: TypedBuilder, array: Abstract, shape: Abstract, subok: Abst
     if len(own) > len(to):
         b.fail("ValueError", "input operand has more dimensions than allowed by the axis remapping")
         return x
-    message = f"operands could not be broadcast together with remapped shapes [original->remapped]: {_text(own)} and requested shape {_text(to)}"
+    message = "operands could not be broadcast together with remapped shapes [original->remapped]:"
+    message = f"{message} {_text(own)} and requested shape {_text(to)}"
     for d in to:
         b.check("ge", d, 0, "ValueError", "all elements of broadcast shape must be non-negative")
     for d, t in zip(reversed(own), reversed(to), strict=False):
@@ -327,7 +326,9 @@ def _joined(b: TypedBuilder, arrays: Sequence[Value], axis: int, dtype: DType | 
     first = _shape(arrays[0])
     for k, x in enumerate(arrays[1:], 1):
         if len(_shape(x)) != len(first):
-            message = f"the array at index 0 has {len(first)} dimension(s) and the array at index {k} has {len(_shape(x))} dimension(s)"
+            message = (
+                f"the array at index 0 has {len(first)} dimension(s) and the array at index {k} has {len(_shape(x))} dimension(s)"
+            )
             b.fail("ValueError", f"all the input arrays must have same number of dimensions, but {message}")
             return arrays[0]
         for j, (d, e) in enumerate(zip(first, _shape(x), strict=True)):
@@ -371,7 +372,10 @@ def _concatenate(
     given, rule = b.dtype_argument(dtype), b.static(casting, "casting")
     for x in parts:
         if given is not None and not np.can_cast(b.strong_dtype(x).numpy, given.numpy, rule):
-            b.fail("TypeError", f"Cannot cast array data from {b.strong_dtype(x).numpy!r} to {given.numpy!r} according to the rule '{rule}'")
+            b.fail(
+                "TypeError",
+                f"Cannot cast array data from {b.strong_dtype(x).numpy!r} to {given.numpy!r} according to the rule '{rule}'",
+            )
     return finish(b, _joined(b, parts, along, given), out)
 
 
@@ -513,7 +517,7 @@ def _clip(
 ) -> Abstract:  # fmt: skip
     """`numpy/_core/_methods.py`: a Python int beyond the dtype's range is no bound."""
     x = b.array(a) if isinstance(a, Sequence_) else a
-    low, high = (min if is_default(v) else v for v, min in ((a_min, min), (a_max, max)))
+    low, high = min if is_default(a_min) else a_min, max if is_default(a_max) else a_max
     dtype = b.strong_dtype(x)
     if dtype.kind in "iu":
         info = np.iinfo(dtype.numpy)
@@ -563,7 +567,10 @@ def _copyto(
     source: Abstract = b.array(src) if isinstance(src, Sequence_) else src
     own, rule = b.dtype_of(source), b.static(casting, "casting")
     if isinstance(own, DType) and not np.can_cast(own.numpy, b.strong_dtype(target).numpy, rule):
-        b.fail("TypeError", f"Cannot cast array data from {own.numpy!r} to {b.strong_dtype(target).numpy!r} according to the rule '{rule}'")
+        b.fail(
+            "TypeError",
+            f"Cannot cast array data from {own.numpy!r} to {b.strong_dtype(target).numpy!r} according to the rule '{rule}'",
+        )
         return NONE
     if not (isinstance(where, Static) and where.value is True):
         source = b.where(where, source, target)
@@ -624,8 +631,8 @@ def _outer(b: TypedBuilder, a: Abstract, b_: Abstract, out: Abstract = NONE) -> 
 
 
 def _call(b: TypedBuilder, name: str, args: Sequence[Value], dtype: DType, shape: Sequence[Dim], **keywords: Any) -> Value:
-    type: Type = ArrayType(dtype, tuple(shape)) if shape else ScalarType(dtype)
-    return b.library(f"numpy.{name}", args, type, **keywords)
+    result: Type = ArrayType(dtype, tuple(shape)) if shape else ScalarType(dtype)
+    return b.library(f"numpy.{name}", args, result, **keywords)
 
 
 def _common(b: TypedBuilder, x: Value, y: Value) -> DType:
@@ -668,7 +675,10 @@ def _vecdot(b: TypedBuilder, x1: Abstract, x2: Abstract) -> Abstract:
     x, y = b.array(x1), b.array(x2)
     p, q = _shape(x), _shape(y)
     if not p or not q:
-        b.fail("ValueError", "vecdot: Input operand 0 does not have enough dimensions (has 0, gufunc core with signature (n),(n)->() requires 1)")
+        b.fail(
+            "ValueError",
+            "vecdot: Input operand 0 does not have enough dimensions (has 0, gufunc core with signature (n),(n)->() requires 1)",
+        )
         return x
     message = "vecdot: Input operand 1 has a mismatch in its core dimension 0, with gufunc signature (n),(n)->()"
     b.check("eq", p[-1], q[-1], "ValueError", f"{message} (size {{}} is different from {{}})", (q[-1], p[-1]))
@@ -690,9 +700,7 @@ def _inner(b: TypedBuilder, a: Abstract, b_: Abstract) -> Abstract:
 
 
 def _cumulative(name: str) -> Rule:
-    def rule(
-        b: TypedBuilder, a: Abstract, axis: Abstract = NONE, dtype: Abstract = NONE, out: Abstract = NONE
-    ) -> Abstract:
+    def rule(b: TypedBuilder, a: Abstract, axis: Abstract = NONE, dtype: Abstract = NONE, out: Abstract = NONE) -> Abstract:
         x = b.array(a)
         given = b.dtype_argument(dtype)
         to = accumulator(b.strong_dtype(x), given)

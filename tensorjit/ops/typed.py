@@ -397,9 +397,9 @@ class TypedBuilder:
         """The loop of a comparison, where a Python int that its dtype may not hold is compared by value, as in NumPy."""
         inputs = list(loop.inputs)
         for k, x in enumerate(args):
-            if inputs[k].kind in "iu" and inputs[k] is not I64 and self.dtype_of(x) is int:
-                if not (isinstance(x, Static) and _holds(inputs[k], x.value)):
-                    inputs[k] = I64
+            given = inputs[k].kind in "iu" and self.dtype_of(x) is int
+            if given and not (isinstance(x, Static) and _holds(inputs[k], x.value)):
+                inputs[k] = I64
         return Loop(tuple(inputs), loop.output)
 
     def call(self, name: str, *args: Abstract, **keywords: Abstract) -> Any:

@@ -1,11 +1,11 @@
 """fuse: gather array ops into regions, each of which becomes one kernel.
 
-A region is a `fused` op: its block holds the gathered ops, its operands are the arrays read and written and the scalars from outside,
-its results are the values that something outside the region uses. Nothing else of it touches memory.
+A region is a `fused` op: its block holds the gathered ops, its operands are the arrays read and written and the scalars from
+outside, its results are the values that something outside the region uses. Nothing else of it touches memory.
 
-Ops are read in program order. A region is *open* while nothing outside it depends on it: an op that consumes its values joins, if it
-fits the region's space, and everything else that needs them closes it. So open regions never depend on each other, any two of them
-may be merged, and a region can be placed where it is closed, behind all it needs.
+Ops are read in program order. A region is *open* while nothing outside it depends on it: an op that consumes its values joins,
+if it fits the region's space, and everything else that needs them closes it. So open regions never depend on each other, any two
+of them may be merged, and a region can be placed where it is closed, behind all it needs.
 """
 
 from __future__ import annotations
@@ -161,12 +161,14 @@ class _BlockFuser:
         if op.name not in QUIET and not self.fuser.is_elementwise(op):
             self._close_where(lambda r: bool(r.targets), lambda: f"`{op.name}`{_at(op)} may raise, and writes never cross that")
         if op.name in ("load", "library"):
-            for v in op.operands:
-                if is_array(v):
-                    self._close_where(lambda r: self._writes(r, v), lambda: f"{_word(v)} is read by `{op.name}`{_at(op)}")
+            for v in filter(is_array, op.operands):
+                self._before_reading(v, op)
         if not op.results and op.name == "library":
             self._close_where(lambda r: True, lambda: f"`{op.name}`{_at(op)} may write")
         self.schedule.append(op)
+
+    def _before_reading(self, value: Value, op: Op) -> None:
+        self._close_where(lambda r: self._writes(r, value), lambda: f"{_word(value)} is read by `{op.name}`{_at(op)}")
 
     def _control(self, op: Op) -> None:
         blocks: list[Block] = []
@@ -445,7 +447,7 @@ class _BlockFuser:
     # -- stores ------------------------------------------------------------------------------------------------
 
     def _store(self, op: Op) -> None:
-        target, value = op.operands
+        target, _ = op.operands
         if not array_type(target).shape:
             self._close_where(lambda r: self._touches(r, target), lambda: f"`store`{_at(op)} writes what it reads")
             self._plain(op)
@@ -498,10 +500,10 @@ class _BlockFuser:
         """A store to memory: in the region that computes the value if all it reads of the target are the same elements."""
         equal = self.sizes.equal
         (value,) = converted.operands
-        if is_array(value) and self._region(value) is None and value not in self.leaves and not self._same(value, target):
-            if self._current(value)[0] is None and self.aliases.may_alias(value, target, equal):
-                value = self._copied(value, op)
-                converted = Op("cast", (value,), converted.results, converted.attrs, loc=op.loc)
+        outside = is_array(value) and value not in self.leaves and self._current(value)[0] is None
+        if outside and not self._same(value, target) and self.aliases.may_alias(value, target, equal):
+            value = self._copied(value, op)
+            converted = Op("cast", (value,), converted.results, converted.attrs, loc=op.loc)
         home, _ = self._current(value)
         for region in list(self.opened):
             if region is not home and self._touches(region, target):
@@ -510,13 +512,13 @@ class _BlockFuser:
         def allowed(into: _Region, axes: Axes) -> bool:
             return not self._conflicts(into, target, axes)
 
-        region = self._elementwise(converted, allowed)
-        assert region is not None
-        for other in [t for t in region.targets if self._same(t, target)]:
-            del region.targets[other]
-            del region.content[other]
-        region.targets[target] = None
-        region.content[target] = converted.result
+        into = self._elementwise(converted, allowed)
+        assert into is not None
+        for other in [t for t in into.targets if self._same(t, target)]:
+            del into.targets[other]
+            del into.content[other]
+        into.targets[target] = None
+        into.content[target] = converted.result
 
     def _touches(self, region: _Region, target: Value) -> bool:
         equal = self.sizes.equal
@@ -529,7 +531,9 @@ class _BlockFuser:
             if self.aliases.may_alias(v, target, equal) and not (self._same(v, target) and seen == {axes}):
                 return True
         for t in region.targets:
-            if self.aliases.may_alias(t, target, equal) and not (self._same(t, target) and region.axes[region.content[t]] == axes):
+            if self.aliases.may_alias(t, target, equal) and not (
+                self._same(t, target) and region.axes[region.content[t]] == axes
+            ):
                 return True
         return False
 
@@ -587,9 +591,7 @@ def _seal(region: _Region, used: set[Value], defs: Mapping[Value, Op]) -> list[O
     if not outputs and not region.targets:
         return []
     sealer = _Sealer(members, defs)
-    inner = sealer.run(
-        [region.content.get(v, v) for v in outputs], [(t, region.content[t]) for t in region.targets]
-    )
+    inner = sealer.run([region.content.get(v, v) for v in outputs], [(t, region.content[t]) for t in region.targets])
     operands = tuple(sealer.params)
     attrs = _frozen(space=region.space, reduced=region.reduced or (), reason=region.reason)
     loc = next((op.loc for op in members if op.loc is not None), None)

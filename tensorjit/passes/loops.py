@@ -1,7 +1,7 @@
 """Writes the loops of a fused region: Region -> Kernel.
 
-Every intermediate is a `Let`, so that an expression is written once however often it is used, and stands in the outermost loop that
-knows all it needs.
+Every intermediate is a `Let`, so that an expression is written once however often it is used, and stands in the outermost loop
+that knows all it needs.
 """
 
 from __future__ import annotations
@@ -111,10 +111,14 @@ class _Writer:
         self._open_all(r.row_loops, row=True)
         for sweep in range(r.sweeps):
             self._row_values(sweep)
+            if r.carried and sweep == r.sweeps - 1:
+                self._finish_rows()
+                self.rows = {}
+                self._open_all([*r.sweep_loops, *r.row_loops], row=True)
             self._sweep(sweep)
-        self._row_values(r.sweeps)
-        stores = list(self._row_stores())
-        self.scopes[-1].body += stores
+        if not r.carried:
+            self._row_values(r.sweeps)
+            self._finish_rows()
         while len(self.scopes) > 1:
             self._close()
         return self._finish()
@@ -123,15 +127,22 @@ class _Writer:
         r = self.region
         views = tuple(self._view(m) for m in self.operands)
         sizes = tuple(ScalarParam(name, I64) for name in self.sizes.values())
-        names = tuple(o.name for o in r.members if _is_work(o))
+        names = tuple(o.name for o in r.members if _is_work(o, r))
         body = tuple(self.scopes[0].body)
         kernel = Kernel("", views, (*self.scalars.values(), *sizes), body, tuple(self.scratch), names)
         name = "k_" + hashlib.sha256(repr(kernel).encode()).hexdigest()[:20]
-        return Written(
-            replace(kernel, name=name), tuple(self.operands.values()), tuple(self.scalars), tuple(self.sizes)
-        )
+        return Written(replace(kernel, name=name), tuple(self.operands.values()), tuple(self.scalars), tuple(self.sizes))
 
     # -- arrays ------------------------------------------------------------------------------------------------
+
+    def _finish_rows(self) -> None:
+        """Store the row values and leave the loops over rows."""
+        r = self.region
+        stores = list(self._row_stores())
+        stores += [Store(m.name, self._indices(m, r.axes[v]), self.rows[v]) for v, m in r.carried.items() if m.result is None]
+        self.scopes[-1].body += stores
+        while len(self.scopes) > 1:
+            self._close()
 
     def _operand_form(self, memory: Memory) -> Operand:
         if not memory.merged:
@@ -180,7 +191,7 @@ class _Writer:
     # -- loops -------------------------------------------------------------------------------------------------
 
     def _open_all(self, nests: Sequence[Nest], row: bool) -> None:
-        vector = getattr(self.region, "vector_axis", None)
+        vector = self.region.vector_axis
         for k, nest in enumerate(nests):
             name = f"i{len(self.scopes) - 1}"
             kind: LoopKind = "parallel" if row and k == 0 else "serial"
@@ -221,7 +232,8 @@ class _Writer:
     def _sweep(self, sweep: int) -> None:
         r = self.region
         depth = len(self.scopes)
-        self._open_all(r.sweep_loops, row=False)
+        if not (r.carried and sweep == r.sweeps - 1):
+            self._open_all(r.sweep_loops, row=False)
         self.full = {}
         needed = r.needed(sweep)
         for op in r.members:
@@ -347,8 +359,10 @@ class _Writer:
         return self._recalled(value)
 
     def _recalled(self, value: Value) -> Expr:
-        hold = self.region.holds[value]
         axes = self.region.axes[value]
+        if value in self.region.carried:
+            return self._load(self.region.carried[value], axes)
+        hold = self.region.holds[value]
         if hold.memory is not None:
             found = self._load(hold.memory, axes)
         else:
@@ -477,13 +491,9 @@ class _Writer:
         return ref
 
 
-def _is_work(op: Op) -> bool:
-    return op.name not in ("const", "dim", "view", "full", "copy") and not op.attrs.get("store") and is_array_op(op)
-
-
-def is_array_op(op: Op) -> bool:
-    """Whether an op computes elements, rather than a scalar that was copied in."""
-    return is_array(op.result) or any(is_array(v) for v in op.operands) or "axes" in op.attrs or op.name != "cast"
+def _is_work(op: Op, region: Region) -> bool:
+    """Whether an op's name belongs to the kernel's: it computes elements, and the user wrote it."""
+    return op.result in region.axes and op.name not in ("view", "full", "copy") and not op.attrs.get("store")
 
 
 def _fold_cast(const: Const, dtype: DType) -> Const | None:

@@ -12,7 +12,7 @@ that it varies along, None where it does not vary (a size of 1, or a broadcast).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeGuard, final
+from typing import final
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim, DimExpr
@@ -110,9 +110,7 @@ def through(axes: Axes, outer: Axes) -> Axes:
     return tuple(None if a is None else axes[a] for a in outer)
 
 
-def place(
-    shape: Sequence[Dim], operands: Sequence[tuple[tuple[Dim, ...], Axes | None]], space: Sequence[Dim]
-) -> Axes | None:
+def place(shape: Sequence[Dim], operands: Sequence[tuple[tuple[Dim, ...], Axes | None]], space: Sequence[Dim]) -> Axes | None:
     """The axes of an elementwise result of `shape`, so that its operands meet it element by element; None where they do not.
 
     `operands`: shape and axes of each (None: from outside the region, so that any alignment will do).
@@ -140,7 +138,7 @@ def place(
 def _meets(axes: Axes, target: Axes) -> bool:
     if len(axes) > len(target):
         return False
-    return all(a is None or a == t for a, t in zip(reversed(axes), reversed(target)))
+    return all(a is None or a == t for a, t in zip(reversed(axes), reversed(target), strict=False))
 
 
 def operand_axes(shape: Sequence[Dim], result: Axes) -> Axes:
@@ -154,10 +152,6 @@ def reduced_axes(operand: Axes, axes: Collection[int], keepdims: bool) -> Axes:
     if keepdims:
         return tuple(None if k in axes else a for k, a in enumerate(operand))
     return tuple(a for k, a in enumerate(operand) if k not in axes)
-
-
-def full_space(op: Op, sizes: Sizes) -> tuple[Dim, ...]:
-    return sizes.shape(op.operands[0])
 
 
 def is_row(axes: Axes, reduced: Collection[int]) -> bool:
@@ -211,7 +205,3 @@ def _unit_through(op: Op, unit: int | None, sizes: Sizes) -> int | None:
         if axis is not None and axis == unit and step == 1 and not may_repeat(source[axis], shape[k], sizes):
             return k
     return None
-
-
-def accepts_scalar(op: Op) -> TypeGuard[Op]:
-    return all(not is_array(v) for v in op.operands)

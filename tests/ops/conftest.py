@@ -11,16 +11,46 @@ import numpy as np
 import pytest
 
 from tensorjit.backends import reference
+from tensorjit.compiler import LOWER, SIMPLIFY, CallForm, native, run_passes
 from tensorjit.ir.dims import Dim, symbol
 from tensorjit.ir.dtypes import from_numpy
 from tensorjit.ir.graph import Builder, Graph, Value
-from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, ScalarType, Type
+from tensorjit.ir.signature import observe as observe_types
+from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, Layout, ScalarType, Type
+from tensorjit.ir.verifier import verify_graph
 from tensorjit.ops import OPS
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt, of
 from tensorjit.ops.typed import TypedBuilder
+from tensorjit.passes.specialise import Specialised
+from tensorjit.runtime.callable import NativeCallable
 
 Run = Callable[[Graph, Sequence[object]], object]
-BACKENDS: dict[str, Run] = {"reference": reference.run}
+
+
+class _Call(NativeCallable):
+    """A graph behind its native entry."""
+
+    def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        raise AssertionError("the entry does not take the arguments that it was compiled for")
+
+
+def run_native(graph: Graph, args: Sequence[object]) -> object:
+    """Through every pass and LLVM; all arrays may be written."""
+    verify_graph(graph, "specialised")
+    order = tuple(range(len(args)))
+    written = frozenset(k for k in order if isinstance(graph.params[k].type, ArrayType))
+    lowered = run_passes(run_passes(graph, SIMPLIFY), LOWER)
+    verify_graph(lowered, "specialised")
+    call = _Call()
+    given = Specialised(graph, order, (), (), written), observe_types(args), CallForm(len(order), (), order)
+    call._install(native().compile_graph(lowered, *given, "host"))
+    try:
+        return call(*args)
+    finally:
+        call._evict_all()
+
+
+BACKENDS: dict[str, Run] = {"reference": reference.run, "llvm": run_native}
 PYTHON_TYPES = {bool: PY_BOOL, int: PY_INT, float: PY_FLOAT, complex: PY_COMPLEX}
 
 
@@ -43,7 +73,7 @@ def type_of(value: Any, index: int, symbols: dict[str, tuple[int, int]]) -> Type
         shape.append(1 if size == 1 else symbol(name, not_one=True))
         if size != 1:
             symbols[name] = (index, axis)
-    layout = "C" if value.flags.c_contiguous else "F" if value.flags.f_contiguous else "A"
+    layout: Layout = "C" if value.flags.c_contiguous else "F" if value.flags.f_contiguous else "A"
     return ArrayType(dtype, tuple(shape), layout)
 
 

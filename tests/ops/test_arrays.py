@@ -159,8 +159,18 @@ def test_broadcast(check: Any) -> None:
 
 def test_joining(check: Any) -> None:
     for axis in (0, 1, -1, None, 2):
-        check(lambda b, p, q, a=axis: b.call("concatenate", Sequence_((p, q)), Static(a)), lambda p, q, a=axis: np.concatenate((p, q), a), M, M * 2)
-        check(lambda b, p, q, a=axis: b.call("stack", Sequence_((p, q)), Static(a)), lambda p, q, a=axis: np.stack((p, q), a), M, M * 2)
+        check(
+            lambda b, p, q, a=axis: b.call("concatenate", Sequence_((p, q)), Static(a)),
+            lambda p, q, a=axis: np.concatenate((p, q), a),
+            M,
+            M * 2,
+        )
+        check(
+            lambda b, p, q, a=axis: b.call("stack", Sequence_((p, q)), Static(a)),
+            lambda p, q, a=axis: np.stack((p, q), a),
+            M,
+            M * 2,
+        )
     pairs = ((M, M[:1]), (M[0], M[1]), (M, M[0]), (M[:, :1], M), (M, M.astype("f4")), (M, M.astype("i8")))
     for name in ("vstack", "hstack", "column_stack", "concatenate", "stack"):
         for p, q in pairs:
@@ -169,7 +179,12 @@ def test_joining(check: Any) -> None:
                 lambda p, q, n=name: getattr(np, n)((p, q)), p, q, message=name == "concatenate",
             )  # fmt: skip
     use(check, np.concatenate, [])
-    check(lambda b, p, o: b.call("concatenate", Sequence_((p, p)), out=o), lambda p, o: np.concatenate((p, p), out=o), M, np.zeros((6, 4)))
+    check(
+        lambda b, p, o: b.call("concatenate", Sequence_((p, p)), out=o),
+        lambda p, o: np.concatenate((p, p), out=o),
+        M,
+        np.zeros((6, 4)),
+    )
 
 
 def test_flips(check: Any) -> None:
@@ -246,7 +261,15 @@ def test_pairs(check: Any) -> None:
 
 
 def test_products(check: Any) -> None:
-    shapes = (((3, 4), (4, 2)), ((4,), (4,)), ((3, 4), (4,)), ((3,), (3, 2)), ((3, 4), (3, 4)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)))
+    shapes = (
+        ((3, 4), (4, 2)),
+        ((4,), (4,)),
+        ((3, 4), (4,)),
+        ((3,), (3, 2)),
+        ((3, 4), (3, 4)),
+        ((2, 3, 4), (4, 5)),
+        ((2, 3, 4), (2, 4, 5)),
+    )
     for p, q in shapes:
         a, c = np.ones(p), np.ones(q)
         for function in (np.matmul, np.dot, np.inner):
@@ -278,7 +301,8 @@ KEYS: list[Any] = [
     0, -1, 1, 5, -4, (0, 1), (0, -1, 2), (0, 1, 2, 3), (), Ellipsis, (Ellipsis, 0), (0, Ellipsis, 0), (Ellipsis, 0, 0, 0), None,
     (None, 0, None), S(None), S(1, None), S(None, -1), S(None, None, -1), S(5, None), S(-100, 100), S(1, 0), S(None, None, 2),
     (S(None), S(1, 3), S(None, None, -2)), (0, S(None), 1), (S(None), 0), (Ellipsis, S(2, None)), (Ellipsis, None),
-    (S(2, 0, -1), 0), S(None, -9, -1), S(-1, None, -1), (Ellipsis, Ellipsis), S(0, 1, 0), 1.5, "x", np.int8(1), (S(3, 1), S(None)),
+    (S(2, 0, -1), 0), S(None, -9, -1), S(-1, None, -1), (Ellipsis, Ellipsis), S(0, 1, 0), 1.5, "x", np.int8(1),
+    (S(3, 1), S(None)),
 ]  # fmt: skip
 
 
@@ -308,15 +332,40 @@ def test_run_time_keys(check: Any) -> None:
 def test_writing(check: Any) -> None:
     for key in KEYS:
         for value in (5.0, 7, np.float32(2), M[0], M, M[:, :1], np.array(3.0), X[:1, :1, :1]):
-            check(lambda b, a, v, key=key: b.call("setitem", a, of(key), v), lambda a, v, key=key: a.__setitem__(key, v), X.copy(), value, message=False)
+            check(
+                lambda b, a, v, key=key: b.call("setitem", a, of(key), v),
+                lambda a, v, key=key: a.__setitem__(key, v),
+                X.copy(),
+                value,
+                message=False,
+            )
 
 
 def test_writing_converts(check: Any) -> None:
     for target in "?bhilBHILefd":
-        for value in (3, 300, -1, 2.75, np.nan, np.inf, True, np.float32(3.5), np.int64(300), np.float64(np.nan), M[0], M[0].astype("i2")):
+        for value in (
+            3,
+            300,
+            -1,
+            2.75,
+            np.nan,
+            np.inf,
+            True,
+            np.float32(3.5),
+            np.int64(300),
+            np.float64(np.nan),
+            M[0],
+            M[0].astype("i2"),
+        ):
             with np.errstate(all="ignore"):
                 x = np.zeros(4, target)
-                check(lambda b, a, v: b.call("setitem", a, of(slice(None)), v), lambda a, v: a.__setitem__(slice(None), v), x, value, message=False)
+                check(
+                    lambda b, a, v: b.call("setitem", a, of(slice(None)), v),
+                    lambda a, v: a.__setitem__(slice(None), v),
+                    x,
+                    value,
+                    message=False,
+                )
                 if not isinstance(value, np.ndarray):
                     known = lambda b, a, v=value: b.call("setitem", a, Static(1), Static(v))  # noqa: E731
                     check(known, lambda a, v=value: a.__setitem__(1, v), x, message=False)
@@ -333,7 +382,14 @@ def test_overlap(check: Any) -> None:
 
 def test_advanced(check: Any) -> None:
     getitem = lambda b, a, k: b.call("getitem", a, k)  # noqa: E731
-    for key in (np.array([0, 2, -1]), np.array([[0], [1]]), np.array([5]), M > 4, np.array([True, False, True]), np.array([True])):
+    for key in (
+        np.array([0, 2, -1]),
+        np.array([[0], [1]]),
+        np.array([5]),
+        M > 4,
+        np.array([True, False, True]),
+        np.array([True]),
+    ):
         check(getitem, lambda a, k: a[k], M, key)
     check(lambda b, a: b.call("getitem", a, of([0, 2])), lambda a: a[[0, 2]], M)
     check(lambda b, a, k: b.call("setitem", a, k, Static(9)), lambda a, k: a.__setitem__(k, 9), M.copy(), M > 4)

@@ -33,7 +33,9 @@ def test_binary(name: str, check: Any) -> None:
                 continue
             check(name, overflowing(PYTHON[name]), x, y, message=False)
             if type(y) is not complex:
-                check(lambda b, p, y=y: b.call(name, p, Static(y)), lambda p, y=y: overflowing(PYTHON[name])(p, y), x, message=False)
+                check(
+                    lambda b, p, y=y: b.call(name, p, Static(y)), lambda p, y=y: overflowing(PYTHON[name])(p, y), x, message=False
+                )
 
 
 def overflowing(function: Any) -> Any:
@@ -115,4 +117,8 @@ def test_math(row: Any, check: Any) -> None:
         for y in numbers if two else [None]:
             args = (x,) if y is None else (x, y)
             check(row.name, overflowing(function), *args, message=False)
-            check(lambda b, args=args: b.call(row.name, *map(Static, args)), lambda args=args: overflowing(function)(*args), message=False)
+            check(
+                lambda b, args=args: b.call(row.name, *map(Static, args)),
+                lambda args=args: overflowing(function)(*args),
+                message=False,
+            )

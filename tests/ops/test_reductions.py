@@ -22,7 +22,11 @@ def close(rule: str, numpy: Any, check: Any, x: Any, **keywords: Any) -> None:
 
 def array(dtype: Any, shape: tuple[int, ...]) -> Any:
     x = np.arange(int(np.prod(shape))) % 7 - 2
-    return np.asarray(x % 2 if np.dtype(dtype).kind == "b" else abs(x) if np.dtype(dtype).kind == "u" else x).astype(dtype).reshape(shape)
+    return (
+        np.asarray(x % 2 if np.dtype(dtype).kind == "b" else abs(x) if np.dtype(dtype).kind == "u" else x)
+        .astype(dtype)
+        .reshape(shape)
+    )
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -66,7 +70,9 @@ def test_nan_goes_through(check: Any) -> None:
 
 def test_dtype_keyword(check: Any) -> None:
     for name in ("sum", "prod", "mean", "var", "std"):
-        for dtype in (np.float32, np.float64, np.complex128, "f2") + ((np.int8, "u4", np.bool_) if name in ("sum", "prod") else ()):
+        for dtype in (np.float32, np.float64, np.complex128, "f2") + (
+            (np.int8, "u4", np.bool_) if name in ("sum", "prod") else ()
+        ):
             close(name, getattr(np, name), check, array(np.int32, (2, 4)), dtype=dtype, axis=1)
 
 
@@ -91,7 +97,7 @@ def test_out(check: Any) -> None:
         if name == "count_nonzero":
             continue
         kind = {"any": np.bool_, "all": np.bool_, "argmin": np.int64, "argmax": np.int64}.get(name, np.float64)
-        out = np.zeros(2, kind)
+        out: Any = np.zeros(2, kind)
         check(
             lambda b, a, o, name=name: b.call(name, a, axis=Static(1), out=o),
             lambda a, o, name=name: getattr(np, name)(a, axis=1, out=o), x, out,
@@ -108,8 +114,9 @@ def test_degrees_of_freedom(check: Any) -> None:
             with np.errstate(all="ignore"):
                 close(name, getattr(np, name), check, x, axis=1, ddof=ddof)
                 close(name, getattr(np, name), check, x, correction=ddof)
+        given = {"axis": Static(1), "keepdims": Static(True)}
         check(
-            lambda b, a, name=name: b.call(name, a, axis=Static(1), mean=b.call("mean", a, axis=Static(1), keepdims=Static(True))),
+            lambda b, a, name=name, given=given: b.call(name, a, axis=Static(1), mean=b.call("mean", a, **given)),
             lambda a, name=name: getattr(np, name)(a, axis=1, mean=np.mean(a, axis=1, keepdims=True)), x,
         )  # fmt: skip
 

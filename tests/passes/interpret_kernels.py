@@ -31,7 +31,7 @@ from tensorjit.ir.kernel import (
 )
 from tensorjit.ir.types import ArrayType, Layout, ScalarType
 from tensorjit.ops import OPS
-from tensorjit.ops.abstract import Abstract, Static, of
+from tensorjit.ops.abstract import of
 from tensorjit.ops.typed import TypedBuilder
 
 Array = np.ndarray[Any, Any]
@@ -167,7 +167,7 @@ class Ops:
         self.b = builder
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **keywords: Any) -> Abstract:
+        def call(*args: Any, **keywords: Any) -> Any:
             row = OPS[name]
             if row.rule is not None:
                 return row.rule(self.b, *map(of, args), **{k: of(v) for k, v in keywords.items()})
@@ -176,9 +176,7 @@ class Ops:
         return call
 
 
-def build(
-    function: Callable[..., Any], *types: ArrayType | ScalarType, **attrs: Any
-) -> Graph:
+def build(function: Callable[..., Any], *types: ArrayType | ScalarType, **attrs: Any) -> Graph:
     """The typed graph of `function(b, ops, *values)`; it returns a value, a tuple of values or None."""
     params = [Value(t, f"x{k}") for k, t in enumerate(types)]
     b = TypedBuilder(OPS, Builder(params))
@@ -197,7 +195,9 @@ def build(
     return Graph("f", b.builder.block(), {"symbols": symbols, **attrs})
 
 
-def run_lowered(graph: Graph, args: Sequence[Any], launch: Callable[[Kernel, Sequence[Array], Sequence[Any]], None] = run_kernel) -> Any:
+def run_lowered(
+    graph: Graph, args: Sequence[Any], launch: Callable[[Kernel, Sequence[Array], Sequence[Any]], None] = run_kernel
+) -> Any:
     """Run a lowered graph: the reference backend around the kernels."""
     with _launching(launch):
         return reference.run(graph, args)
@@ -211,11 +211,11 @@ def _launching(launch: Callable[[Kernel, Sequence[Array], Sequence[Any]], None])
         launch(kernel, views, [*scalars, *(run.size(d) for d in op.attrs["sizes"])])
 
     handlers = reference._HANDLERS
-    reference._HANDLERS = {**handlers, "launch": handler}  # type: ignore[misc]
+    reference._HANDLERS = {**handlers, "launch": handler}
     try:
         yield
     finally:
-        reference._HANDLERS = handlers  # type: ignore[misc]
+        reference._HANDLERS = handlers
 
 
 def launches(graph: Graph) -> list[Op]:
@@ -223,14 +223,12 @@ def launches(graph: Graph) -> list[Op]:
 
 
 def temporaries(graph: Graph) -> list[Op]:
-    """Allocations in memory that are not returned."""
-    returned = {v for op in graph.walk() if op.name == "return" for v in op.operands}
-    return [
-        op
-        for op in graph.walk()
-        if op.name == "empty" and op.attrs.get("space") != "stack" and op.result not in returned
-    ]
-
-
-def constant(value: Any) -> Static:
-    return Static(value)
+    """Allocations in memory that are not returned; rows that one kernel alone keeps for itself do not count."""
+    uses = [v for op in graph.walk() for v in op.operands]
+    kept = {v for op in graph.walk() if op.name == "return" for v in op.operands}
+    for op in launches(graph):
+        size = sum(d != 1 for d in op.attrs["space"])
+        for v in op.operands[: len(op.attrs["kernel"].views)]:
+            if isinstance(v.type, ArrayType) and sum(d != 1 for d in v.type.shape) < size and uses.count(v) == 1:
+                kept.add(v)
+    return [op for op in graph.walk() if op.name == "empty" and op.attrs["space"] == "heap" and op.result not in kept]

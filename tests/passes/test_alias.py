@@ -63,7 +63,7 @@ def test_a_fresh_buffer_each_turn() -> None:
 
 
 def test_two_names_of_one_buffer() -> None:
-    a, (x, y), (p, q), (r, s) = loop(2, lambda b, p: (p[1], p[1]), disjoint=[(0, 1)])
+    a, _, (p, q), (r, s) = loop(2, lambda b, p: (p[1], p[1]), disjoint=[(0, 1)])
     assert a.may_alias(p, q) and a.may_alias(r, s)
 
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.passes.interpret_kernels import Array, Ops, array, build, launches, run_lowered, scalar
 from tensorjit.backends import reference
 from tensorjit.ir import dims
 from tensorjit.ir.graph import Graph, Value
 from tensorjit.ir.kernel import For
-from tensorjit.ir.types import ArrayType
+from tensorjit.ir.types import ArrayType, ScalarType
 from tensorjit.ops import OPS
 from tensorjit.ops.abstract import Static
 from tensorjit.ops.typed import Refusal, TypedBuilder
 from tensorjit.passes.lower import describe, lower
+from tests.passes.interpret_kernels import Array, Ops, array, build, launches, run_lowered, scalar
 
 M = array("f8", "m", "n")
 
@@ -42,7 +42,7 @@ def test_names_come_from_the_structure() -> None:
     first, second = lower(build(g, M, M), OPS), lower(build(g, array("f8", "p", "q"), array("f8", "p", "q")), OPS)
     assert launches(first)[0].attrs["kernel"] == launches(second)[0].attrs["kernel"]
     (launch,) = launches(lower(build(f, M, M), OPS))
-    assert str(launch.attrs["kernel"]).count("mul") == 2  # 0.0 is not -0.0
+    assert str(launch.attrs["kernel"]).count("mul(") == 2  # 0.0 is not -0.0
 
 
 def test_explaining() -> None:
@@ -55,7 +55,7 @@ def test_explaining() -> None:
 
 def test_parallel_rows_and_vector_columns() -> None:
     def f(b: Any, np_: Any, x: Any) -> Any:
-        return np_.subtract(x, np_.mean(x, axis=b.axis, keepdims=True))
+        return np_.var(x, axis=b.axis)
 
     def loops(axis: int, layout: Any) -> tuple[str, ...]:
         def g(b: Any, np_: Any, x: Any) -> Any:
@@ -93,15 +93,18 @@ class _Program:
         n = dims.symbol("n", 2, True)
         m = n if square else dims.symbol("m", 2, True)
         order: Any = self.random.choice(["C", "C", "F", "A"])
-        self.types = [
-            array("i8", m, n, layout=order), array("i8", m, n), array("i8", n), array("i8", m, 1), array("i4", m, n), scalar("i8"),
-        ]  # fmt: skip
+        self.main = array("i8", m, n, layout=order)
+        others = [array("i8", m, n), array("i8", n), array("i8", m, 1), array("i4", m, n)]
+        self.types: list[ArrayType | ScalarType] = [self.main, *others, scalar("i8")]
 
     def __call__(self, b: TypedBuilder, ops: Ops, *params: Value) -> tuple[Any, ...]:
         pool: list[Any] = list(params)
         pick = self.random.choice
         for _ in range(self.random.randint(3, 16)):
-            action = pick([self.binary] * 5 + [self.costly, self.reduction, self.reduction, self.view, self.view, self.store, self.store, self.fresh])
+            action = pick(
+                [self.binary] * 5
+                + [self.costly, self.reduction, self.reduction, self.view, self.view, self.store, self.store, self.fresh]
+            )
             try:
                 new = action(b, ops, pool)
             except Refusal:
@@ -133,14 +136,20 @@ class _Program:
         name = self.random.choice(["sum", "max", "min", "argmax", "any"])
         x = self.random.choice(self.arrays(pool)[-5:])
         rank = b.rank(x)
-        axis = self.random.choice([None, *range(rank)]) if name == "argmax" else self.random.choice([None, *range(rank), tuple(range(rank))])
+        axis = (
+            self.random.choice([None, *range(rank)])
+            if name == "argmax"
+            else self.random.choice([None, *range(rank), tuple(range(rank))])
+        )
         return getattr(ops, name)(x, axis=axis, keepdims=self.random.random() < 0.5)
 
     def view(self, b: Any, ops: Any, pool: list[Any]) -> Any:
         x = self.random.choice(self.arrays(pool)[-6:])
         shape = b.shape_of(x)
         kind = self.random.choice(["turn", "tail", "head", "back", "new", "first", "squeeze", "spread"])
-        axes, offset, sizes = [(k, 1) for k in range(len(shape))], [0] * len(shape), list(shape)
+        axes: list[tuple[int | None, int]] = [(k, 1) for k in range(len(shape))]
+        offset: list[dims.Dim] = [0] * len(shape)
+        sizes = list(shape)
         if kind == "turn":
             return b.transpose(x, tuple(reversed(range(len(shape)))))
         if kind in ("tail", "head"):
@@ -164,14 +173,18 @@ class _Program:
             keep = [k for k, d in enumerate(shape) if d != 1]
             axes, sizes = [axes[k] for k in keep], [shape[k] for k in keep]
         if kind == "spread":
-            return b.broadcast_to(x, (self.types[0].shape[0], *shape)) if len(shape) == 1 else None
+            return b.broadcast_to(x, (self.main.shape[0], *shape)) if len(shape) == 1 else None
         return b.view(x, sizes, axes, offset) if sizes else None
 
     def store(self, b: Any, ops: Any, pool: list[Any]) -> Any:
         targets = [v for v in self.arrays(pool) if v not in b.readonly]
         target = self.random.choice(targets[-6:] + targets[:2])
         values = [v for v in pool if self.fits(b, target, v) and b.rank(v) <= b.rank(target)]
-        values = [v for v in values if all(p == q or q == 1 for p, q in zip(reversed(b.shape_of(target)), reversed(b.shape_of(v)), strict=False))]
+        values = [
+            v
+            for v in values
+            if all(p == q or q == 1 for p, q in zip(reversed(b.shape_of(target)), reversed(b.shape_of(v)), strict=False))
+        ]
         b.store(target, self.random.choice([*values, *values[-3:], Static(5)]))
         return None
 
@@ -191,7 +204,7 @@ def _arguments(program: _Program, seed: int, m: int, n: int) -> list[Any]:
     def make(shape: tuple[int, ...], dtype: str = "i8") -> Array:
         return rng.integers(-50, 50, shape).astype(dtype)
 
-    layout = program.types[0].layout  # type: ignore[union-attr]
+    layout = program.main.layout
     first = make((m, n)) if layout == "C" else make((n, m)).T if layout == "F" else make((2 * m, 2 * n))[::2, ::2]
     return [first, make((m, n)), make((n,)), make((m, 1)), make((m, n), "i4"), np.int64(7)]
 
@@ -212,7 +225,7 @@ def run_random(seed: int, launch: Any = None) -> None:
     lowered = lower(typed, OPS)
     m, n = (4, 4) if square else (3, 5)
     mine, theirs = _arguments(program, seed, m, n), _arguments(program, seed, m, n)
-    if overlap and program.types[0].layout == "C":  # type: ignore[union-attr]
+    if overlap and program.main.layout == "C":
         mine[1], theirs[1] = mine[0], theirs[0]
     with np.errstate(all="ignore"):
         found = _outcome(run_lowered if launch is None else lambda g, a: run_lowered(g, a, launch), lowered, mine)

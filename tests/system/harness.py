@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 import tensorjit as tj
+from tensorjit.errors import TensorJitError
 
 BACKENDS = ("llvm", "reference")
 Make = Callable[[], tuple[Any, ...]]
@@ -38,7 +39,7 @@ def observe(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
         warnings.simplefilter("always")
         try:
             result = function(*args, **(kwargs or {}))
-        except (tj.CompileError, tj.VerifyError):
+        except TensorJitError:
             raise
         except Exception as error:
             return Seen(args, error=public(type(error)), message=str(error), warnings=_texts(caught))

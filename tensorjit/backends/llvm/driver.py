@@ -1,8 +1,8 @@
-"""From a lowered graph to the body of a native entry: control flow, views, scalars, launches, results.
+"""From a lowered graph to the body of a native entry: views, scalars, launches, library calls, results.
 
 Values of the graph become registers: an array an `ArrayValue`, a scalar a register as `scalars` has them. A size is computed
 where it is used, from the symbols that are known there. Everything that may fail leaves through the host builder's exits, so
-that every reference is dropped on the way out.
+that every reference is dropped on the way out. Control flow is in `control`, Python's scalars in `python_scalars`.
 """
 
 from __future__ import annotations
@@ -10,83 +10,130 @@ from __future__ import annotations
 import builtins
 import functools
 import importlib
+import warnings
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from collections.abc import Iterator
 from typing import Any, final
 
+import numpy as np
 from llvmlite import ir
 
-from tensorjit.backends.llvm import python_scalars
-from tensorjit.backends.llvm.abi import ERROR_ARGS, I1, I8, I32, I64, LAYOUT, PTR, ArrayValue, ScalarValue, memory_type
+from tensorjit.backends.llvm import control, python_scalars
+from tensorjit.backends.llvm.abi import (
+    DOUBLE,
+    ERROR_ARGS,
+    FLOAT,
+    I8,
+    I32,
+    I64,
+    LAYOUT,
+    PTR,
+    ArrayValue,
+    ScalarValue,
+    memory_type,
+)
 from tensorjit.backends.llvm.casts import cast
+from tensorjit.backends.llvm.control import GIL_WORK, LOOPS, Exit, walk
+from tensorjit.backends.llvm.flags import Sides, side_of
 from tensorjit.backends.llvm.kernels import Target, emit_kernel
 from tensorjit.backends.llvm.pyapi import NULL, HostBuilder
-from tensorjit.backends.llvm.registers import Pair, Register, constant, scalar_type
+from tensorjit.backends.llvm.registers import Pair, Register, constant, map_parts, scalar_type
 from tensorjit.backends.llvm.scalars import eval_expr
 from tensorjit.errors import Loc
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim, DimExpr
 from tensorjit.ir.dtypes import BOOL, DType
-from tensorjit.ir.graph import Block, Graph, Op, Value
+from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
 from tensorjit.ir.kernel import Kernel, Ref
 from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.ops.opdef import Loop, OpDef
+from tensorjit.passes.alias import Aliases, find_aliases
 
-Item = Any  # ArrayValue | Register
+__all__ = ["Driver", "ErrorSite", "make_exception", "resolve"]
 
-GIL_WORK = 20_000  # elements of simple work that take about 10 us
-STRIP = 1 << 12  # turns of an innermost loop between two looks at the budget
+Item = Any
+"""An ArrayValue, or a register."""
+
+_RELATIONS = {"eq": "==", "ge": ">=", "gt": ">"}
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class ErrorSite:
-    """An exception that native code may raise: its class by qualified name, a format string over i64 numbers, and its place."""
+    """An exception that native code may raise: its class or the class's qualified name, a format string over i64
+    numbers, and its place."""
 
-    exception: str
+    exception: str | type[BaseException]
     message: str
     loc: Loc | None
 
     def throw(self, numbers: Sequence[int]) -> None:
         """Raise it."""
-        count = self.message.count("{}")
-        text = self.message.format(*numbers[:count]) if "{" in self.message else self.message
-        raise make_exception(self.exception, text)
+        raise make_exception(self.exception, self.message.format(*numbers))
 
 
-def make_exception(name: str, text: str) -> BaseException:
-    """An exception by the qualified name of its class."""
-    if "." not in name:
-        return getattr(builtins, name)(text) if text else getattr(builtins, name)()  # type: ignore[no-any-return]
-    module, _, attribute = name.rpartition(".")
-    kind = getattr(importlib.import_module(module), attribute)
+def make_exception(kind: str | type[BaseException], text: str) -> BaseException:
+    """An exception by its class or the qualified name of its class.
+
+    >>> make_exception("IndexError", "too far")
+    IndexError('too far')
+    """
+    if isinstance(kind, str):
+        kind = getattr(builtins, kind) if "." not in kind else resolve(kind)
+    assert isinstance(kind, type)
     try:
-        return kind(text)  # type: ignore[no-any-return]
+        return kind(text) if text else kind()
     except TypeError:  # NumPy's casting errors are made of dtypes
         return TypeError(text)
 
 
-class Driver:
-    """Emits one lowered graph; use `emit` as the body of `build_entry`."""
+def resolve(name: str) -> Any:
+    """The object of a qualified name.
 
-    def __init__(self, graph: Graph, table: Mapping[str, OpDef], target: Target, alignment: Sequence[bool]) -> None:
+    >>> resolve("numpy.linalg.norm").__name__
+    'norm'
+    """
+    path, _, rest = name.partition(".")
+    found: Any = importlib.import_module(path)
+    for part in rest.split("."):
+        path = f"{path}.{part}"
+        found = getattr(found, part) if hasattr(found, part) else importlib.import_module(path)
+    return found
+
+
+class Driver:
+    """Emits one lowered graph; `body` is the body of `build_entry`."""
+
+    def __init__(self, graph: Graph, table: Mapping[str, OpDef], target: Target, aligned: bool = True) -> None:
         self.graph = graph
         self.table = table
         self.target = target
-        self.aligned = alignment
+        self.aligned = aligned  # every element of every argument
+        self.wants_pipeline = _turns_over_elements(graph)
+        self.sides = Sides(graph)
         self.errors: list[ErrorSite] = []
         self.env: dict[Value, Item] = {}
         self.symbols: dict[str, ir.Value] = {}
         self.sizes: ChainMap[DimExpr, ir.Value] = ChainMap()
-        self.loops: list[_Loop] = []
-        self.scopes: list[_Exit] = []
+        self.loops: list[control.Loop] = []
+        self.scopes: list[Exit] = []  # of `yield`
+        self.leaves: list[Exit] = []  # of `leave`
+        self.conditional = 0  # depth of ifs
+        self.released = False  # the GIL may be, in a loop around
+        self.side = self.base = "numpy"  # whose flags are raised now, and at the ends of blocks
+        self.nullable: set[int] = set()  # ids of registers: the object of an array that may have none
         self.kernels: dict[str, ir.Function] = {}
+        self.memory = _Memory(graph) if self.wants_pipeline else None
         self.host: HostBuilder
         self.args: list[Any] = []
         self.loc: Loc | None = None
+
+    @property
+    def reads_flags(self) -> bool:
+        """Whether a call may have to warn: the entry's `fp_status`."""
+        return self.sides.reports
 
     @property
     def emit(self) -> ir.IRBuilder:
@@ -95,34 +142,115 @@ class Driver:
     def body(self, host: HostBuilder, args: list[Any]) -> None:
         """The body of an entry whose params are the graph's."""
         self.host, self.args = host, args
+        if not self.reads_flags:
+            host.fp_status = False
         for param, arg in zip(self.graph.params, args, strict=True):
             self.env[param] = _from_argument(host, param.type, arg)
-        for name, (index, axis) in self.graph.attrs["symbols"].items():
-            self.symbols[name] = args[index].dims[axis]
+        for name, (index, axis) in self.graph.attrs.get("symbols", {}).items():
+            param = self.graph.params[index]
+            item = self.env[param]
+            self.symbols[name] = item.dims[axis] if isinstance(param.type, ArrayType) else item
         self.block(self.graph.block)
 
-    # -- helpers -----------------------------------------------------------------------------------------------
+    # -- ops ---------------------------------------------------------------------------------------------------
 
     def block(self, block: Block) -> None:
         """Emit the ops of a block; its terminator ends the LLVM block."""
-        self.sizes = self.sizes.new_child()
-        for op in block.ops:
-            self.loc = op.loc or self.loc
-            handler = OPS.get(op.name)
-            if handler is not None:
-                handler(self, op)
-            elif op.name in python_scalars.EMITTERS or op.name.startswith(("py_", "math_")):
-                self.env[op.result] = python_scalars.emit(self, op)
-            else:
-                self.scalar_op(op)
-        self.sizes = self.sizes.parents
+        self.run(block.ops)
 
-    def error(self, exception: str, message: str) -> int:
+    def run(self, ops: Sequence[Op]) -> None:
+        """Emit ops."""
+        for op in ops:
+            self.loc = op.loc or self.loc
+            if op.blocks:
+                self._run_blocks(op)
+            elif op.name in TERMINATORS:
+                self.switch("numpy" if op.name == "return" else self.base)
+                self._dispatch(op)
+            else:
+                self._run_plain(op)
+
+    def _run_blocks(self, op: Op) -> None:
+        outer, self.base = self.base, self.sides.inside(op) if self.base == "numpy" else self.base
+        self.switch(self.base)
+        self._dispatch(op)
+        self.side, self.base = self.base, outer
+        self.switch(outer)
+
+    def _run_plain(self, op: Op) -> None:
+        side = side_of(op)
+        if side and self.sides.mixed and self.base == "numpy":
+            self.switch(side)
+            self._pinned(op)
+        elif side == "numpy" and self.conditional and self.wants_pipeline and op.name != "launch":
+            self._pinned(op)  # else LLVM may compute it on the other path too, and raise its flags
+        else:
+            self._dispatch(op)
+
+    def _dispatch(self, op: Op) -> None:
+        handler = OPS.get(op.name)
+        if handler is not None:
+            handler(self, op)
+        elif op.name.startswith(("py_", "math_")):
+            self.env[op.result] = python_scalars.emit(self, op)
+        else:
+            self.scalar_op(op)
+
+    def _pinned(self, op: Op) -> None:
+        """Emit an op where it stands: not before what is there already, not after what comes."""
+        kept = {v: self.env[v] for v in op.operands if isinstance(v.type, ScalarType)}
+        self.env.update((v, self._pin(item)) for v, item in kept.items())
+        self._dispatch(op)
+        self.env.update(kept)
+        for v in op.results:
+            if isinstance(v.type, ScalarType):
+                self.env[v] = self._pin(self.env[v])
+
+    def _pin(self, register: Register) -> Register:
+        def pin(part: ir.Value) -> ir.Value:
+            floats = part.type in (FLOAT, DOUBLE) and not isinstance(part, ir.Constant)
+            return self.host.fp_pin(part) if floats else part
+
+        return map_parts(pin, register)
+
+    def switch(self, side: str) -> None:
+        """The flags raised from here on are those of `side`."""
+        if not self.sides.mixed or side == self.side:
+            return
+        self.side = side
+        if side == "python":
+            self.host.fp_collect()
+            self.host.fp_ours = False
+        else:
+            self.host.fp_start()
+            self.host.fp_ours = True
+
+    def scalar_op(self, op: Op) -> None:
+        """An elementwise row on scalars, by its lowering."""
+        loop: Loop = op.attrs["loop"]
+        registers = {
+            f"x{k}": self.convert(self.env[v], _dtype(v.type), d)
+            for k, (v, d) in enumerate(zip(op.operands, loop.inputs, strict=True))
+        }
+        refs = [Ref(f"x{k}", d) for k, d in enumerate(loop.inputs)]
+        lowered = self.table[op.name].lower(refs, loop.output)
+        assert lowered is not None, f"{op.name} has no lowering for {loop}"
+        self.env[op.result] = eval_expr(self.emit, lowered, registers)
+
+    def convert(self, register: Register, source: DType, to: DType) -> Register:
+        """A scalar cast to another dtype, as astype."""
+        return register if source is to else cast(self.emit, register, source, to)
+
+    # -- errors ------------------------------------------------------------------------------------------------
+
+    def error(self, exception: str | type[BaseException], message: str) -> int:
         """The number of an error in this module's table."""
         self.errors.append(ErrorSite(exception, message, self.loc))
         return len(self.errors) - 1
 
-    def raise_unless(self, condition: ir.Value, exception: str, message: str, numbers: Sequence[ir.Value] = ()) -> None:
+    def raise_unless(
+        self, condition: ir.Value, exception: str, message: str, numbers: Sequence[ir.Value] = ()
+    ) -> None:
         """Go on where `condition` holds; raise otherwise."""
         failed = self.host.new_block("raise")
         self.host.branch_unless(condition, failed)
@@ -130,6 +258,29 @@ class Driver:
             if len(numbers) > ERROR_ARGS:  # more sizes than the context has room for
                 numbers, message = (), message.replace("{}", "..")
             self.host.raise_error(self.error(exception, message), numbers)
+
+    # -- sizes -------------------------------------------------------------------------------------------------
+
+    def is_known(self, d: Dim) -> bool:
+        """Whether a size can be computed here."""
+        return isinstance(d, int) or d in self.sizes or all(s.name in self.symbols for s in dims.symbols_of(d))
+
+    def define(self, d: Dim, register: ir.Value) -> None:
+        """A size gets its value: so does the symbol that it is."""
+        if not isinstance(d, DimExpr):
+            return
+        self.sizes[d] = register
+        symbol = _symbol_of(d)
+        if symbol is not None:
+            self.symbols[symbol] = register
+
+    def bind(self, param: Value, item: Item) -> None:
+        """A param is that item; sizes that only its type names come from it."""
+        self.env[param] = item
+        if isinstance(param.type, ArrayType):
+            for d, register in zip(param.type.shape, item.dims, strict=True):
+                if not self.is_known(d):
+                    self.define(d, register)
 
     def dim(self, d: Dim) -> ir.Value:
         """A size as an i64."""
@@ -160,27 +311,22 @@ class Driver:
         if atom.function in ("min", "max"):
             relation = "<" if atom.function == "min" else ">"
             return self.emit.select(self.emit.icmp_signed(relation, x, y), x, y)
-        quotient, remainder = self.emit.sdiv(x, y), self.emit.srem(x, y)  # divisors are positive constants
+        quotient, remainder = self.emit.sdiv(x, y), self.emit.srem(x, y)  # divisors are positive
         wrong = self.emit.icmp_signed("<", remainder, I64(0))
         if atom.function == "mod":
             return self.emit.select(wrong, self.emit.add(remainder, y), remainder)
         return self.emit.select(wrong, self.emit.sub(quotient, I64(1)), quotient)
 
-    def scalar_op(self, op: Op) -> None:
-        """An elementwise row on scalars, by its lowering."""
-        loop: Loop = op.attrs["loop"]
-        registers = {
-            f"x{k}": self.convert(self.env[v], _dtype(v.type), d)
-            for k, (v, d) in enumerate(zip(op.operands, loop.inputs, strict=True))
-        }
-        refs = [Ref(f"x{k}", d) for k, d in enumerate(loop.inputs)]
-        lowered = self.table[op.name].lower(refs, loop.output)
-        assert lowered is not None, f"{op.name} has no lowering for {loop}"
-        self.env[op.result] = eval_expr(self.emit, lowered, registers)
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Around blocks that may not run: what is computed there is not known after them."""
+        symbols, self.symbols = self.symbols, dict(self.symbols)
+        self.sizes = self.sizes.new_child()
+        yield
+        self.sizes = self.sizes.parents
+        self.symbols = symbols
 
-    def convert(self, register: Register, source: DType, to: DType) -> Register:
-        """A scalar cast to another dtype, as astype."""
-        return register if source is to else cast(self.emit, register, source, to)
+    # -- objects -----------------------------------------------------------------------------------------------
 
     def box(self, value: Value) -> ir.Value:
         """A Python object of a value; a borrowed reference that lives as long as the call."""
@@ -197,7 +343,7 @@ class Driver:
         host = self.host
         if array.object is None:
             return host.view(array).object
-        if not getattr(array.object, "tj_nullable", False):
+        if id(array.object) not in self.nullable:
             return array.object
         start = self.emit.block
         made, on = host.new_block("view"), host.new_block("viewed")
@@ -205,8 +351,7 @@ class Driver:
         self.emit.cbranch(missing, made, on)
         self.emit.position_at_end(made)
         bare = ArrayValue(array.dtype, array.data, array.dims, array.strides, array.owner, None, array.writable)
-        with host.turns():  # the slot is written on this path only
-            fresh = host.view(bare).object
+        fresh = host.view(bare).object
         end = self.emit.block
         self.emit.branch(on)
         self.emit.position_at_end(on)
@@ -215,56 +360,43 @@ class Driver:
         phi.add_incoming(fresh, end)
         return phi
 
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Around blocks that may not run: sizes computed there are not known after them."""
-        self.sizes = self.sizes.new_child()
-        yield
-        self.sizes = self.sizes.parents
+
+def _turns_over_elements(graph: Graph) -> bool:
+    """Whether there is a loop whose turns touch single elements: LLVM's own passes pay there."""
+    loops = [op for op in graph.walk() if op.name in LOOPS]
+    return any(o.name in ("load", "store") for op in loops for block in op.blocks for o in walk(block))
 
 
 @final
-class _Exit:
-    """Where values meet: a block with phis for flat registers."""
+class _Memory:
+    """What LLVM is told about elements of different arrays: scopes for those that stay the same all through the call."""
 
-    def __init__(self, driver: Driver, results: Sequence[Value], name: str) -> None:
-        self.driver = driver
-        self.types = [v.type for v in results]
-        self.block = driver.host.new_block(name)
-        self.incoming: list[tuple[ir.Block, list[ir.Value]]] = []
+    def __init__(self, graph: Graph) -> None:
+        self.aliases: Aliases = find_aliases(graph)
+        made = [op.result for op in graph.block.ops if op.name == "empty"]
+        self.roots = [v for v in (*graph.params, *made) if isinstance(v.type, ArrayType)]
+        self.nodes: dict[Value, tuple[Any, Any]] = {}
 
-    def jump(self, values: Sequence[Value]) -> None:
-        """Go there with these values of the graph."""
-        registers = [r for v in values for r in _flatten(self.driver, v.type, self.driver.env[v])]
-        self.incoming.append((self.driver.emit.block, registers))
-        self.driver.emit.branch(self.block)
-
-    def land(self, results: Sequence[Value]) -> None:
-        """Go on there; the results are known from here on."""
-        driver = self.driver
-        driver.emit.position_at_end(self.block)
-        if not self.incoming:
-            driver.emit.unreachable()
-            dead = driver.host.new_block("dead")
-            driver.emit.position_at_end(dead)
-            for v in results:
-                driver.env[v] = _undefined(driver, v.type)
+    def mark(self, module: ir.Module, access: ir.Instruction, array: Value) -> None:
+        """Name the scope of a load or store, and the scopes that it is apart from."""
+        root = self.aliases.root.get(array, array)
+        if root not in self.roots or len(self.roots) == 1:
             return
-        merged = iter(_merge(driver.emit, self.incoming))
-        for v in results:
-            driver.env[v] = _gather(driver, v.type, merged)
+        if root not in self.nodes:
+            apart = [r for r in self.roots if r is not root and not self.aliases.may_alias(r, root)]
+            self.nodes[root] = (self._list(module, [root]), self._list(module, apart) if apart else None)
+        own, apart_list = self.nodes[root]
+        access.set_metadata("alias.scope", own)
+        if apart_list is not None:
+            access.set_metadata("noalias", apart_list)
+
+    def _list(self, module: ir.Module, roots: Sequence[Value]) -> Any:
+        domain = module.add_metadata([ir.MetaDataString(module, "tj_arrays")])
+        names = [ir.MetaDataString(module, f"tj_array_{self.roots.index(r)}") for r in roots]
+        return module.add_metadata([module.add_metadata([name, domain]) for name in names])
 
 
-@final
-@dataclass(slots=True)
-class _Loop:
-    """A loop being emitted: where its turns and its way out go."""
-
-    again: Callable[[Sequence[Value]], None]
-    out: _Exit
-
-
-# -- flat registers --------------------------------------------------------------------------------------------
+# -- registers -------------------------------------------------------------------------------------------------
 
 
 def _dtype(t: Type) -> DType:
@@ -272,69 +404,22 @@ def _dtype(t: Type) -> DType:
     return t.dtype
 
 
-def _flatten(driver: Driver, t: Type, item: Item) -> list[ir.Value]:
-    if isinstance(t, ArrayType):
-        return [item.data, *item.dims, *item.strides, item.owner, item.object if item.object is not None else NULL]
-    return list(item) if isinstance(item, Pair) else [item]
+def _symbol_of(d: DimExpr) -> str | None:
+    """The name of the symbol that a size is."""
+    if len(d.terms) == 1 and d.terms[0][1] == 1 and len(d.terms[0][0]) == 1:
+        atom = d.terms[0][0][0]
+        return atom.name if isinstance(atom, dims.Symbol) else None
+    return None
 
 
-def _gather(driver: Driver, t: Type, registers: Iterator[ir.Value]) -> Item:
-    if isinstance(t, ArrayType):
-        data = next(registers)
-        sizes = tuple(next(registers) for _ in range(t.rank))
-        strides = tuple(next(registers) for _ in range(t.rank))
-        owner, thing = next(registers), next(registers)
-        if not isinstance(thing, ir.Constant):
-            thing.tj_nullable = True
-        _define(driver, t, sizes)
-        known = tuple(I64(d) if isinstance(d, int) else s for d, s in zip(t.shape, sizes, strict=True))
-        return ArrayValue(t.dtype.numpy, data, known, strides, owner, None if isinstance(thing, ir.Constant) else thing)
-    if _dtype(t).kind == "c":
-        return Pair(next(registers), next(registers))
-    return next(registers)
-
-
-def _define(driver: Driver, t: ArrayType, sizes: Sequence[ir.Value]) -> None:
-    """Symbols that a result's shape introduces get their values from it."""
-    for d, register in zip(t.shape, sizes, strict=True):
-        if isinstance(d, DimExpr) and len(d.terms) == 1 and d.terms[0][1] == 1 and len(d.terms[0][0]) == 1:
-            atom = d.terms[0][0][0]
-            if isinstance(atom, dims.Symbol) and atom.name not in driver.symbols:
-                driver.symbols[atom.name] = register
-
-
-def _merge(b: ir.IRBuilder, incoming: Sequence[tuple[ir.Block, Sequence[ir.Value]]]) -> list[ir.Value]:
-    if len(incoming) == 1:
-        return list(incoming[0][1])
-    merged = []
-    for k in range(len(incoming[0][1])):
-        values = [registers[k] for _, registers in incoming]
-        if all(v is values[0] for v in values):
-            merged.append(values[0])
-            continue
-        phi = b.phi(values[0].type)
-        for (block, _), value in zip(incoming, values, strict=True):
-            phi.add_incoming(value, block)
-        merged.append(phi)
-    return merged
-
-
-def _undefined(driver: Driver, t: Type) -> Item:
-    if isinstance(t, ArrayType):
-        zero = (I64(0),) * t.rank
-        _define(driver, t, zero)
-        return ArrayValue(t.dtype.numpy, NULL, zero, zero, NULL, None)
-    part = ir.Constant(scalar_type(_dtype(t)), ir.Undefined)
-    return Pair(part, part) if _dtype(t).kind == "c" else part
+def _pair(b: ir.IRBuilder, both: ir.Value) -> Pair:
+    return Pair(b.extract_value(both, 0), b.extract_value(both, 1))
 
 
 def _from_argument(host: HostBuilder, t: Type, arg: Any) -> Item:
     if isinstance(t, ArrayType):
         return arg
-    register = arg.value
-    if _dtype(t).kind == "c":
-        return Pair(host.emit.extract_value(register, 0), host.emit.extract_value(register, 1))
-    return register
+    return _pair(host.emit, arg.value) if _dtype(t).kind == "c" else arg.value
 
 
 def _as_scalar(host: HostBuilder, t: ScalarType, register: Register) -> ScalarValue:
@@ -347,7 +432,7 @@ def _as_scalar(host: HostBuilder, t: ScalarType, register: Register) -> ScalarVa
 # -- simple ops ------------------------------------------------------------------------------------------------
 
 Emitter = Callable[[Driver, Op], None]
-OPS: dict[str, Emitter] = {}
+OPS: dict[str, Emitter] = dict(control.EMITTERS)
 
 
 def emits(*names: str) -> Callable[[Emitter], Emitter]:
@@ -388,10 +473,7 @@ def _select(d: Driver, op: Op) -> None:
     to = _dtype(op.result.type)
     condition = d.convert(condition, kinds[0], BOOL)
     x, y = d.convert(x, kinds[1], to), d.convert(y, kinds[2], to)
-    if isinstance(x, Pair):
-        d.env[op.result] = Pair(*(d.emit.select(condition, p, q) for p, q in zip(x, y, strict=True)))
-    else:
-        d.env[op.result] = d.emit.select(condition, x, y)
+    d.env[op.result] = map_parts(lambda p, q: d.emit.select(condition, p, q), x, y)
 
 
 @emits("truth")
@@ -402,9 +484,24 @@ def _truth(d: Driver, op: Op) -> None:
 
 @emits("check")
 def _check(d: Driver, op: Op) -> None:
-    relation = {"eq": "==", "ge": ">=", "gt": ">"}[op.attrs["relation"]]
-    holds = d.emit.icmp_signed(relation, d.dim(op.attrs["left"]), d.dim(op.attrs["right"]))
+    holds = _holds(d, op)
     d.raise_unless(holds, op.attrs["exception"], op.attrs["message"], [d.dim(a) for a in op.attrs["args"]])
+
+
+def _holds(d: Driver, op: Op) -> ir.Value:
+    relation = _RELATIONS[op.attrs["relation"]]
+    return d.emit.icmp_signed(relation, d.dim(op.attrs["left"]), d.dim(op.attrs["right"]))
+
+
+@emits("warn")
+def _warn(d: Driver, op: Op) -> None:
+    warner = functools.partial(warnings.warn, op.attrs["message"], resolve(_qualified(op.attrs["category"])))
+    with d.emit.if_then(d.emit.not_(_holds(d, op)), likely=False):
+        d.host.call_object(d.host.constant(warner), [])
+
+
+def _qualified(name: str) -> str:
+    return name if "." in name else f"builtins.{name}"
 
 
 @emits("broadcast_dim")
@@ -438,13 +535,19 @@ def _fit_int(d: Driver, op: Op) -> None:
     d.env[op.result] = b.trunc(x, scalar_type(to)) if to.size < 8 else x
 
 
+# -- arrays ----------------------------------------------------------------------------------------------------
+
+
 @emits("load")
 def _load(d: Driver, op: Op) -> None:
-    array = d.env[op.operands[0]]
-    got = d.host.load_element(array.dtype, array.data, aligned=False)
-    if array.dtype.kind == "c":
-        got = Pair(d.emit.extract_value(got, 0), d.emit.extract_value(got, 1))
-    d.env[op.result] = got
+    (value,) = op.operands
+    array = d.env[value]
+    got = d.emit.load(array.data, typ=memory_type(array.dtype), align=None if d.aligned else 1)
+    if d.memory is not None:
+        d.memory.mark(d.host.module, got, value)
+    if array.dtype.kind == "b":
+        got = d.emit.icmp_unsigned("!=", got, I8(0))
+    d.env[op.result] = _pair(d.emit, got) if array.dtype.kind == "c" else got
 
 
 @emits("store")
@@ -453,8 +556,12 @@ def _store(d: Driver, op: Op) -> None:
     assert isinstance(target.type, ArrayType) and not target.type.shape and isinstance(value.type, ScalarType)
     register = d.convert(d.env[value], value.type.dtype, target.type.dtype)
     array = d.env[target]
-    scalar = _as_scalar(d.host, ScalarType(target.type.dtype), register)
-    d.host.store_element(array.dtype, scalar.value, array.data, aligned=False)
+    stored = _as_scalar(d.host, ScalarType(target.type.dtype), register).value
+    if array.dtype.kind == "b":
+        stored = d.emit.zext(stored, I8)
+    made = d.emit.store(stored, array.data, align=None if d.aligned else 1)
+    if d.memory is not None:
+        d.memory.mark(d.host.module, made, target)
 
 
 @emits("view")
@@ -462,21 +569,22 @@ def _view(d: Driver, op: Op) -> None:
     source = d.env[op.operands[0]]
     t, s = op.result.type, op.operands[0].type
     assert isinstance(t, ArrayType) and isinstance(s, ArrayType)
-    offset: ir.Value = I64(0)
+    offset: ir.Value | None = None
     for start, stride in zip(op.attrs["offset"], source.strides, strict=True):
         if start != 0:
-            offset = d.emit.add(offset, d.emit.mul(d.dim(start), stride))
-    data = d.emit.gep(source.data, [offset], source_etype=I8)
+            step = d.emit.mul(d.dim(start), stride, flags=("nsw",))
+            offset = step if offset is None else d.emit.add(offset, step, flags=("nsw",))
+    data = source.data
+    if offset is not None:  # an element's address is inside; that of an empty slice may not be
+        data = d.emit.gep(data, [offset], inbounds=not t.shape, source_etype=I8)
     sizes, strides, writable = [], [], source.writable
     for (axis, step), size in zip(op.attrs["axes"], t.shape, strict=True):
-        if isinstance(size, DimExpr) and all(x.name in d.symbols for x in dims.symbols_of(size)) or isinstance(size, int):
-            sizes.append(d.dim(size))
-        else:
-            sizes.append(source.dims[axis])
+        if not d.is_known(size):
+            d.define(size, source.dims[axis])
+        sizes.append(d.dim(size))
         strides.append(I64(0) if axis is None else _stride(d, source, s, axis, step, size))
         broadcast = (axis is None and size != 1) or (axis is not None and step == 0)
         writable = writable and not broadcast
-    _define(d, t, sizes)
     d.env[op.result] = ArrayValue(source.dtype, data, tuple(sizes), tuple(strides), source.owner, None, writable)
 
 
@@ -507,7 +615,8 @@ def _empty(d: Driver, op: Op) -> None:
         room = d.host.stack_array(memory_type(dtype), 1)
         d.env[op.result] = ArrayValue(dtype, room, (), (), NULL, None)
         return
-    d.env[op.result] = d.host.new_array(dtype, [d.dim(s) for s in t.shape], "F" if t.layout == "F" else "C")
+    sizes = [d.dim(s) for s in t.shape]
+    d.env[op.result] = d.host.new_array(dtype, sizes, "F" if t.layout == "F" else "C")
 
 
 # -- kernels and libraries -------------------------------------------------------------------------------------
@@ -527,15 +636,22 @@ def _launch(d: Driver, op: Op) -> None:
         args.append(_kernel_scalar(d, value, param.dtype))
     args += [d.dim(size) for size in op.attrs["sizes"]]
     work = op.attrs.get("work", 0)
-    worthwhile = d.emit.icmp_signed(">", d.dim(work), I64(GIL_WORK))
-    if isinstance(work, int) and work <= GIL_WORK:
+    if d.released or (isinstance(work, int) and work <= GIL_WORK):
         status = d.emit.call(d.kernels[kernel.name], args)
     else:
-        with d.host.without_gil(worthwhile):
+        with d.host.without_gil(d.emit.icmp_signed(">", d.dim(work), I64(GIL_WORK))):
             status = d.emit.call(d.kernels[kernel.name], args)
-    out_of_memory = d.emit.icmp_unsigned("!=", status, I32(2))
-    d.raise_unless(out_of_memory, "MemoryError", "")
-    d.host.check_kernel(status)
+    _check_status(d, status)
+
+
+def _check_status(d: Driver, status: ir.Value) -> None:
+    failed = d.host.new_block("failed")
+    d.host.branch_unless(d.emit.icmp_unsigned("==", status, I32(0)), failed)
+    with d.emit.goto_block(failed):
+        memory = d.emit.icmp_unsigned("!=", status, I32(2))
+        d.raise_unless(memory, "MemoryError", "")
+        d.host.check_kernel(status)
+        d.emit.unreachable()
 
 
 def _kernel_scalar(d: Driver, value: Value, dtype: DType) -> ir.Value:
@@ -547,125 +663,68 @@ def _kernel_scalar(d: Driver, value: Value, dtype: DType) -> ir.Value:
 
 @emits("library")
 def _library(d: Driver, op: Op) -> None:
-    function = resolve(op.attrs["function"])
-    keywords = op.attrs.get("keywords") or {}
-    callee = functools.partial(function, **keywords) if keywords else function
+    forms = tuple(_library_form(v.type) for v in op.results)
+    callee = _caller(resolve(op.attrs["function"]), op.attrs.get("keywords") or {}, forms)
     result = d.host.call_object(d.host.constant(callee), [d.box(v) for v in op.operands])
-    d.env[op.result] = _from_library(d, op, result)
+    for k, v in enumerate(op.results):
+        part = result
+        if len(op.results) > 1:
+            part = d.host.load_field(result, LAYOUT.tuple_items + 8 * k, PTR)
+        _unpack(d, op, v, part)
 
 
-def resolve(name: str) -> Any:
-    """The object of a qualified name."""
-    module, _, rest = name.partition(".")
-    found: Any = importlib.import_module(module)
-    for part in rest.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            module = f"{module}.{part}"
-            found = importlib.import_module(module)
-            continue
-        module = f"{module}.{part}"
-    return found
+def _library_form(t: Type) -> tuple[int, np.dtype[Any], str]:
+    assert isinstance(t, (ArrayType, ScalarType))
+    return (t.rank, t.dtype.numpy, t.layout) if isinstance(t, ArrayType) else (0, t.dtype.numpy, "A")
 
 
-def _from_library(d: Driver, op: Op, result: ir.Value) -> Item:
-    """What NumPy gave, unpacked; an object of another type than was foreseen is an error, never read as one."""
-    t = op.result.type
-    message = f"{op.attrs['function']} gave something else than {t}"
+def _caller(
+    function: Callable[..., Any], keywords: Mapping[str, Any], forms: Sequence[tuple[int, np.dtype[Any], str]]
+) -> Callable[..., Any]:
+    """A function that calls a library's and gives exact, native, aligned arrays of the foreseen types (of rank 0 for
+    scalars), or raises: an object of another type is never read as one."""
+
+    def call_library(*args: Any) -> Any:
+        found = function(*args, **keywords)
+        results = (found,) if len(forms) == 1 else tuple(found)
+        arrays = tuple(_as_form(r, *form) for r, form in zip(results, forms, strict=True))
+        return arrays[0] if len(forms) == 1 else arrays
+
+    return call_library
+
+
+def _as_form(result: Any, rank: int, dtype: np.dtype[Any], layout: str) -> Any:
+    array = np.asarray(result)
+    if array.dtype != dtype or array.ndim != rank:
+        raise RuntimeError(f"a library call gave {array.dtype} of rank {array.ndim}, not {dtype} of rank {rank}")
+    if not (array.flags.aligned and array.dtype.isnative):
+        array = array.astype(dtype)
+    if layout == "A" or (array.flags.c_contiguous if layout == "C" else array.flags.f_contiguous):
+        return array
+    return np.array(array, order=layout)  # type: ignore[call-overload]
+
+
+def _unpack(d: Driver, op: Op, v: Value, checked: ir.Value) -> None:
+    t = v.type
+    assert isinstance(t, (ArrayType, ScalarType))
     if isinstance(t, ScalarType):
-        checker = d.host.constant(_checker(None, t.dtype.numpy.char, t.python))
-        checked = d.host.call_object(checker, [result])
-        got = d.host.load_element(t.dtype.numpy, _array_data(d, checked), aligned=False)
-        if t.dtype.kind == "c":
-            return Pair(d.emit.extract_value(got, 0), d.emit.extract_value(got, 1))
-        return got
-    assert isinstance(t, ArrayType)
-    checked = d.host.call_object(d.host.constant(_checker(t.rank, t.dtype.numpy.char, False)), [result])
+        got = d.host.load_element(t.dtype.numpy, d.host.load_field(checked, LAYOUT.array_data, PTR), aligned=False)
+        d.env[v] = _pair(d.emit, got) if t.dtype.kind == "c" else got
+        return
     array = d.host.load_array(checked, t.dtype.numpy, t.rank)
-    _define(d, t, array.dims)
+    message = f"{op.attrs['function']} gave something else than {t}"
     for size, got in zip(t.shape, array.dims, strict=True):
-        d.raise_unless(d.emit.icmp_signed("==", d.dim(size), got), "RuntimeError", message)
+        if not d.is_known(size):
+            d.define(size, got)
+        elif d.dim(size) is not got:
+            d.raise_unless(d.emit.icmp_signed("==", d.dim(size), got), "RuntimeError", message.replace("{", "{{"))
     strides = array.strides
     if t.layout in ("C", "F"):
         strides = d.host.contiguous_strides(array.dtype, array.dims, t.layout)
-    return ArrayValue(array.dtype, array.data, array.dims, strides, checked, checked)
+    d.env[v] = ArrayValue(array.dtype, array.data, array.dims, strides, checked, checked)
 
 
-def _array_data(d: Driver, thing: ir.Value) -> ir.Value:
-    return d.host.load_field(thing, LAYOUT.array_data, PTR)
-
-
-@functools.cache
-def _checker(rank: int | None, char: str, python: bool) -> Callable[[Any], Any]:
-    """A function that turns a library's result into an exact, native, aligned array of the foreseen type (of rank 0 for a
-    scalar), or raises."""
-    import numpy as np
-
-    dtype = np.dtype(char)
-
-    def check(result: Any) -> Any:
-        array = np.asarray(result)
-        if array.dtype != dtype or array.ndim != (rank or 0):
-            raise RuntimeError(f"a library call gave {array.dtype} of rank {array.ndim}, not {dtype} of rank {rank or 0}")
-        return np.require(array, requirements=["A", "C"]) if rank and not array.flags.forc else array
-
-    return check
-
-
-# -- control flow ----------------------------------------------------------------------------------------------
-
-
-@emits("if")
-def _if(d: Driver, op: Op) -> None:
-    out = _Exit(d, op.results, "endif")
-    then, orelse = d.host.new_block("then"), d.host.new_block("else")
-    d.emit.cbranch(d.env[op.operands[0]], then, orelse)
-    d.scopes.append(out)
-    known = d.symbols
-    for block, start in zip(op.blocks, (then, orelse), strict=True):
-        d.emit.position_at_end(start)
-        d.symbols = dict(known)
-        with d.inside(), d.host.turns():
-            d.block(block)
-    d.symbols = known
-    d.scopes.pop()
-    out.land(op.results)
-
-
-@emits("yield")
-def _yield(d: Driver, op: Op) -> None:
-    d.scopes[-1].jump(op.operands)
-
-
-@emits("scope")
-def _scope(d: Driver, op: Op) -> None:
-    out = _Exit(d, op.results, "endscope")
-    d.scopes.append(out)
-    d.leaves.append(out)
-    known = d.symbols
-    d.symbols = dict(known)
-    with d.inside():
-        d.block(op.blocks[0])
-    d.symbols = known
-    d.leaves.pop()
-    d.scopes.pop()
-    out.land(op.results)
-
-
-@emits("leave")
-def _leave(d: Driver, op: Op) -> None:
-    d.leaves[-1].jump(op.operands)
-
-
-@emits("continue")
-def _continue(d: Driver, op: Op) -> None:
-    d.loops[-1].again(op.operands)
-
-
-@emits("break")
-def _break(d: Driver, op: Op) -> None:
-    d.loops[-1].out.jump(op.operands)
+# -- the way out -----------------------------------------------------------------------------------------------
 
 
 @emits("unreachable")
@@ -673,171 +732,31 @@ def _unreachable(d: Driver, op: Op) -> None:
     d.emit.unreachable()
 
 
-class _Carried:
-    """The carried values of a loop: phis at its head; a reference of the loop's own to each carried array."""
-
-    def __init__(self, d: Driver, params: Sequence[Value], inits: Sequence[Value]) -> None:
-        self.d = d
-        self.params = params
-        self.slots = {p: d.host.empty_slot() for p in params if isinstance(p.type, ArrayType)}
-        self._own(inits)
-        registers = [r for v in inits for r in _flatten(d, v.type, d.env[v])]
-        self.entry = d.emit.block
-        self.head = d.host.new_block("loop")
-        d.emit.branch(self.head)
-        d.emit.position_at_end(self.head)
-        self.phis = [d.emit.phi(r.type) for r in registers]
-        for phi, register in zip(self.phis, registers, strict=True):
-            phi.add_incoming(register, self.entry)
-        it = iter(self.phis)
-        for p in params:
-            d.env[p] = _gather(d, p.type, it)
-
-    def _own(self, values: Sequence[Value]) -> None:
-        arrays = [(self.slots[p], self.d.env[v].owner) for p, v in zip(self.params, values, strict=True) if p in self.slots]
-        for _, owner in arrays:  # all before any is dropped: two may have changed places
-            self.d.host.call("tj_py_Py_IncRef", owner)
-        for slot, owner in arrays:
-            self.d.host.replace(slot, owner)
-
-    def feed(self, values: Sequence[Value]) -> None:
-        """The next turn's values, at the end of the current block, which then branches to the head."""
-        d = self.d
-        registers = [r for v in values for r in _flatten(d, v.type, d.env[v])]
-        self._own(values)
-        for phi, register in zip(self.phis, registers, strict=True):
-            phi.add_incoming(register, d.emit.block)
-        d.emit.branch(self.head)
-
-
-@emits("for")
-def _for(d: Driver, op: Op) -> None:
-    first, length, _ = (d.env[v] for v in op.operands[:3])
-    body = op.blocks[0]
-    known = d.symbols
-    d.symbols = dict(known)
-    out = _Exit(d, op.results, "endfor")
-    with d.host.turns(), d.inside():
-        start = d.emit.block
-        carried = _Carried(d, body.params[1:], op.operands[3:])
-        index = d.emit.phi(I64)
-        index.add_incoming(first, carried.entry)
-        del start
-        d.symbols[op.attrs["symbol"]] = d.env[body.params[0]] = index
-        turn, done = d.host.new_block("turn"), d.host.new_block("done")
-        d.emit.cbranch(d.emit.icmp_signed("<", index, length), turn, done)
-        d.emit.position_at_end(done)
-        out.jump(body.params[1:])
-        d.emit.position_at_end(turn)
-        innermost = not any(o.name in ("for", "while") for o in _walk(body))
-
-        def again(values: Sequence[Value]) -> None:
-            following = d.emit.add(index, I64(1))
-            _poll(d, index if innermost else None)
-            index.add_incoming(following, d.emit.block) if not carried.slots else None
-            carried.feed(values)
-            if carried.slots:
-                index.add_incoming(following, _last_branch(carried))
-
-        d.loops.append(_Loop(again, out))
-        d.block(body)
-        d.loops.pop()
-    d.symbols = known
-    out.land(op.results)
-
-
-def _last_branch(carried: _Carried) -> ir.Block:
-    return carried.phis[-1].incomings[-1][1]
-
-
-def _walk(block: Block) -> Iterator[Op]:
-    stack = [block]
-    while stack:
-        current = stack.pop()
-        for op in current.ops:
-            yield op
-            stack += op.blocks
-
-
-def _poll(d: Driver, index: ir.Value | None) -> None:
-    """Let signals in now and then: each STRIP turns of an innermost loop, each turn's budget otherwise."""
-    b = d.emit
-    if index is not None:
-        due = b.icmp_unsigned("==", b.and_(index, I64(STRIP - 1)), I64(STRIP - 1))
-        with b.if_then(due, likely=False):
-            d.host.poll()
-        return
-    with b.if_then(I1(1)):
-        d.host.poll()
-
-
-@emits("while")
-def _while(d: Driver, op: Op) -> None:
-    condition, body = op.blocks[0], op.blocks[1]
-    known = d.symbols
-    d.symbols = dict(known)
-    out = _Exit(d, op.results, "endwhile")
-    counter = d.host.stack_array(I64, 1)
-    with d.host.turns(), d.inside():
-        carried = _Carried(d, condition.params, op.operands)
-        for p, q in zip(body.params, condition.params, strict=True):
-            d.env[p] = d.env[q]
-        holds = _condition(d, condition)
-        turn, done = d.host.new_block("turn"), d.host.new_block("done")
-        d.emit.cbranch(holds, turn, done)
-        d.emit.position_at_end(done)
-        out.jump(condition.params)
-        d.emit.position_at_end(turn)
-
-        def again(values: Sequence[Value]) -> None:
-            count = d.emit.add(d.emit.load(counter, typ=I64), I64(1))
-            d.emit.store(count, counter)
-            _poll(d, count)
-            carried.feed(values)
-
-        d.loops.append(_Loop(again, out))
-        d.block(body)
-        d.loops.pop()
-    d.symbols = known
-    out.land(op.results)
-
-
-def _condition(d: Driver, block: Block) -> ir.Value:
-    for op in block.ops[:-1]:
-        d.block(Block((), (op,)))
-    return d.env[block.terminator.operands[0]]
-
-
-# -- the way out -----------------------------------------------------------------------------------------------
-
-
 @emits("return")
 def _return(d: Driver, op: Op) -> None:
-    values = iter(op.operands)
-    d.host.ret_object(_result(d, op.attrs["structure"], values))
+    d.host.ret_object(_result(d, op.attrs["structure"], iter(op.operands)))
 
 
 def _result(d: Driver, structure: Any, values: Iterator[Value]) -> ir.Value:
     """A new reference to the result of a structure."""
     if structure == "value":
         value = next(values)
-        if isinstance(value.type, ArrayType):
-            thing = d.array_object(d.env[value])
-            d.host.incref(thing)
-            return thing
-        assert isinstance(value.type, ScalarType)
-        return d.host.box(_as_scalar(d.host, value.type, d.env[value]))
-    kind, *rest = structure
-    if kind == "param":
-        thing = d.args[rest[0]].object
-        d.host.incref(thing)
-        return thing
-    if kind == "const":
-        thing = d.host.constant(rest[0])
-        d.host.incref(thing)
-        return thing
-    items = [_result(d, s, values) for s in rest]
-    made = d.host.box_tuple(items)
+        if isinstance(value.type, ScalarType):
+            return d.host.box(_as_scalar(d.host, value.type, d.env[value]))
+        thing = d.array_object(d.env[value])
+    elif structure[0] == "param":
+        thing = d.args[structure[1]].object
+    elif structure[0] == "const":
+        thing = d.host.constant(structure[1])
+    else:
+        return _sequence(d, structure[0], structure[1:], values)
+    d.host.incref(thing)
+    return thing
+
+
+def _sequence(d: Driver, kind: str, items: Sequence[Any], values: Iterator[Value]) -> ir.Value:
+    slots = [d.host.own(_result(d, s, values)) for s in items]
+    made = d.host.box_tuple([d.host.take(slot) for slot in slots])
     if kind == "tuple":
         return made
     d.host.own(made)
@@ -848,14 +767,16 @@ def _result(d: Driver, structure: Any, values: Iterator[Value]) -> ir.Value:
 
 @emits("raise")
 def _raise(d: Driver, op: Op) -> None:
+    kind = op.attrs.get("class") or op.attrs["exception"]
+    message = op.attrs.get("message", "")
     if not op.operands:
-        d.host.raise_error(d.error(op.attrs["exception"], op.attrs["message"]))
+        d.host.raise_error(d.error(kind, message))
         return
-    thrower = functools.partial(throw, op.attrs["exception"], op.attrs["message"])
+    thrower = functools.partial(_throw, kind, message)
     d.host.call_object(d.host.constant(thrower), [d.box(v) for v in op.operands])
     d.host.raise_error(d.error("RuntimeError", "an exception was not raised"))
 
 
-def throw(name: str, message: str, *values: Any) -> None:
+def _throw(kind: str | type[BaseException], message: str, *values: Any) -> None:
     """Raise an exception whose message has run-time values in it."""
-    raise make_exception(name, message.format(*values))
+    raise make_exception(kind, message.format(*values))

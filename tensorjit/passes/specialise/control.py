@@ -41,6 +41,7 @@ from tensorjit.passes.specialise.join import (
     values_of,
     widen,
 )
+from tensorjit.passes.specialise.loop_else import without_else
 from tensorjit.passes.specialise.operators import compare, truth
 from tensorjit.passes.specialise.state import (
     ENDED,
@@ -52,12 +53,14 @@ from tensorjit.passes.specialise.state import (
     ScopeState,
     Specialiser,
 )
+from tensorjit.passes.specialise.versions import Alternative, Exits, absorb, ends, jump_values, starts
 
 Rest = Callable[[Outcome, Frame], Outcome]  # what comes after, to the end of the program: its outcome is ENDED
 
 MAX_SPLITS = 64
 MAX_UNROLL = 4096
 MAX_ROUNDS = 8
+MAX_VERSIONS = 6
 HANDLERS: dict[str, Handler] = {}
 
 
@@ -164,6 +167,11 @@ def leave(s: Specialiser, outcome: Outcome, frame: Frame) -> Outcome:
     if outcome.kind in ("continued", "broke") and frame.loop is not None:
         loop = frame.loop
         (loop.turns if outcome.kind == "continued" else loop.breaks).append(outcome.values)
+        if loop.exits is not None:
+            broke = outcome.kind == "broke"
+            leaves, values = jump_values(b, loop.carried, loop.exits, outcome.values, broke, loop.index)
+            b.effect("break" if broke or leaves else "continue", values)
+            return ENDED
         fits = [join(b, t, template(v), loop.mark) for t, v in zip(loop.carried, outcome.values, strict=True)]
         values = []
         for t, f, v in zip(loop.carried, fits, outcome.values, strict=True):
@@ -193,6 +201,8 @@ def _return(s: Specialiser, value: Abstract, frame: Frame) -> Outcome:
 
 
 def _structured(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
+    if op.name != "if" and (ops := without_else(op)) is not None:
+        return run(s, ops, 0, frame, after)
     return {"if": _if, "for": _for, "while": _while}[op.name](s, op, frame, after)
 
 
@@ -468,6 +478,7 @@ def _counted(
         b.upper[name] = length - 1
         param = Value(PY_INT, name)
         b.sizes[param] = index
+        loop.index = SymInt(index)
         own = frame.fork(loop=loop, in_loop=True)
         own.env.update(zip(body.params, (item(SymInt(index)), *carried), strict=True))
         outcome = run(s, body.ops, 0, own, leaver(s))
@@ -501,7 +512,7 @@ def _while(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
     inits = tuple(frame.env[v] for v in op.operands)
 
     def condition(own: Frame, values: Sequence[Abstract]) -> Abstract:
-        own.env.update(zip(condition_block.params, values, strict=True))
+        own.env.update(zip(condition_block.params, values[: len(condition_block.params)], strict=True))
         outcome = run(s, condition_block.ops, 0, own, _no_rest)
         try:
             return truth(s.b, outcome.values[0])
@@ -589,6 +600,8 @@ def _loop(
     start = tuple(widen(template(x)) if v else template(x) for x, v in zip(inits, varying, strict=True))
     settled, strong, first_ops = _settle(s, build, start, inits, _reads(op, params), first)
     if settled is None:
+        if _some_turns_keep(s, build, start, first):
+            return _versioned(s, op, frame, start, inits, build, emit, turns, first_turn, after, first)
         return _peeled(s, op, frame, inits, build, emit, turns, first_turn, after, first)
     if not strong:
         results = iter(emit(first, settled))
@@ -611,6 +624,109 @@ def _loop(
         return _else(s, op, own, inits, rest)
 
     return branch(s, b.value(known), frame, [with_turns, without], after)
+
+
+def _some_turns_keep(s: Specialiser, build: BuildBody, start: tuple[Template, ...], first: dims.Dim) -> bool:
+    """Whether some turns hand on the types that they got, and others do not."""
+    b = s.b
+    loop = LoopState(start, b.now)
+    params = [Value(t) for c in start for t in types_of(c)]
+    it = iter(params)
+    problems = len(s.problems)
+    with b.block(params):
+        build([fill(c, it) for c in start], loop, first)
+    del s.problems[problems:]
+    kept = [all(join(b, t, template(v), loop.mark) for t, v in zip(start, values, strict=True)) for values in loop.turns]
+    return any(kept) and (not all(kept) or bool(loop.breaks))
+
+
+def _versioned(
+    s: Specialiser,
+    op: Op,
+    frame: Frame,
+    start: tuple[Template, ...],
+    inits: tuple[Abstract, ...],
+    build: BuildBody,
+    emit: Emit,
+    turns: Callable[[dims.Dim], Abstract],
+    first_turn: FirstTurn,
+    after: Rest,
+    first: dims.Dim,
+) -> Outcome:
+    """A loop that turns with other types leave into other versions of it."""
+    if frame.depth + s.versions >= MAX_VERSIONS:
+        return _unsettled(s, op)
+    found = _settle_versions(s, build, start, inits, first)
+    if found is None:
+        return _unsettled(s, op)
+    settled, carried, exits = found
+    b = s.b
+    own, code, at, others = ends(carried, exits, iter(emit(first, settled)))
+
+    def go_on(k: int, frame: Frame, rest: Rest) -> Outcome:
+        again = b.bind(at, "k", low=0) + 1 if op.name == "for" else 0
+        s.versions += 1
+        try:
+            return _loop(s, op, frame, tuple(others[k]), build, emit, turns, first_turn, rest, again)
+        finally:
+            s.versions -= 1
+
+    def dispatch(which: int, frame: Frame, rest: Rest) -> Outcome:
+        if which == 0:
+            return _else(s, op, frame, tuple(own), rest)
+        k, broke = divmod(which - 1, 2)
+        is_this = s.b.value(compare(s.b, "==", code, Static(which)))
+        values = tuple(others[k])
+        here: Runner = (lambda f, r: Outcome("fell", values)) if broke else (lambda f, r: go_on(k, f, r))
+        return branch(s, is_this, frame, [here, lambda f, r: dispatch(which - 1, f, r)], rest)
+
+    return dispatch(2 * len(others), frame, after)
+
+
+def _settle_versions(
+    s: Specialiser, build: BuildBody, start: tuple[Template, ...], inits: tuple[Abstract, ...], first: dims.Dim
+) -> tuple[Built, tuple[Template, ...], Exits] | None:
+    """The body built with exits, until its templates and those of the exits hold."""
+    b = s.b
+    carried, exits = start, Exits(())
+    for _ in range(MAX_ROUNDS):
+        own = [Value(t) for c in carried for t in types_of(c)]
+        extra = [Value(t) for c in exits.extras() for t in types_of(c)]
+        exits = Exits(exits.alternatives, tuple(own))
+        loop = LoopState(carried, b.now, exits=exits)
+        it = iter(own)
+        problems = len(s.problems)
+        with b.block([*own, *extra]) as builder:
+            attrs, item = build([fill(c, it) for c in carried], loop, first)
+            block = Block((*((item,) if item is not None else ()), *own, *extra), tuple(builder.ops))
+        merged = absorb(b, carried, exits.alternatives, [*loop.turns, *loop.breaks], loop.mark)
+        if merged is None:
+            return None
+        if len(merged[1]) == len(exits.alternatives) and _same_versions(carried, exits, *merged):
+            starting = [
+                _start(b, c, x) for c, x in zip((*carried, *exits.extras()), starts(inits, exits), strict=True)
+            ]
+            return Built((*carried, *exits.extras()), tuple(starting), [block], attrs), carried, exits
+        del s.problems[problems:]
+        carried, exits = merged[0], Exits(merged[1])
+    return None
+
+
+def _same_versions(
+    carried: tuple[Template, ...], exits: Exits, new: tuple[Template, ...], alternatives: tuple[Alternative, ...]
+) -> bool:
+    pairs = [*zip(carried, new, strict=True)]
+    for one, other in zip(exits.alternatives, alternatives, strict=True):
+        for x, y in zip(one.templates, other.templates, strict=True):
+            if x is not None and y is not None:
+                pairs.append((x, y))
+    return all(same(x, y) for x, y in pairs)
+
+
+def _unsettled(s: Specialiser, op: Op) -> Outcome:
+    text = "a variable of this loop changes its type from turn to turn"
+    s.problem(Refusal(Problem(text, op.loc, "give it one type before the loop")))
+    return Outcome("fell", tuple(Poison() for _ in op.results))
 
 
 def _varying(op: Op, body: Block, params: Sequence[Value]) -> list[bool]:
@@ -754,16 +870,8 @@ def _peeled(
 ) -> Outcome:
     """The first turn by itself, then the loop with the types that it left."""
     if first != 0 or frame.depth > 6:
-        s.problem(
-            Refusal(
-                Problem(
-                    "a variable of this loop changes its type from turn to turn",
-                    op.loc,
-                    "give it one type before the loop",
-                )
-            )
-        )
-        return Outcome("fell", tuple(Poison() for _ in op.results))
+        start = tuple(widen(template(x)) for x in inits)
+        return _versioned(s, op, frame, start, inits, build, emit, turns, first_turn, after, first)
 
     def go_on(own: Frame, values: tuple[Abstract, ...], rest: Rest) -> Outcome:
         return _remaining(s, op, own, values, build, emit, turns, first_turn, rest)
@@ -802,16 +910,7 @@ def _remaining(
     start = tuple(widen(template(x)) if v else template(x) for x, v in zip(values, varying, strict=True))
     settled, strong, _ = _settle(s, build, start, values, _reads(op, params), first)
     if settled is None or strong:
-        s.problem(
-            Refusal(
-                Problem(
-                    "a variable of this loop changes its type from turn to turn",
-                    op.loc,
-                    "give it one type before the loop",
-                )
-            )
-        )
-        return Outcome("fell", tuple(Poison() for _ in op.results))
+        return _versioned(s, op, frame, start, values, build, emit, turns, first_turn, after, first)
     results = iter(emit(first, settled))
     return _else(s, op, frame, tuple(fill(t, results) for t in settled.carried), after)
 

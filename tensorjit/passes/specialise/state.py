@@ -15,10 +15,11 @@ from tensorjit.ir.dims import Dim, symbol
 from tensorjit.ir.graph import Graph, Value
 from tensorjit.ir.signature import ArraySig, of_value
 from tensorjit.ir.types import ArrayType
-from tensorjit.ops.abstract import Abstract, of
+from tensorjit.ops.abstract import Abstract, Static, of
 from tensorjit.ops.opdef import OpDef
 from tensorjit.ops.typed import Refusal, TypedBuilder
 from tensorjit.passes.specialise.join import Template
+from tensorjit.passes.specialise.versions import Exits
 
 SourceKind = Literal["global", "cell"]
 
@@ -86,6 +87,8 @@ class LoopState:
     mark: int
     turns: list[tuple[Abstract, ...]] = field(default_factory=list)
     breaks: list[tuple[Abstract, ...]] = field(default_factory=list)
+    exits: Exits | None = None  # into other versions of the loop
+    index: Abstract = Static(0)
 
 
 @final
@@ -157,6 +160,7 @@ class Specialiser:
         self.guards: dict[tuple[int, str], Guard] = {}
         self.implicit: dict[tuple[int, str], Implicit] = {}
         self.splits = 0
+        self.versions = 0
         self.params: dict[Value, int] = {}  # the leaves of the arguments, then the captured arrays
         self.leaves = 0
         self.symbols: dict[str, tuple[int, int]] = {}

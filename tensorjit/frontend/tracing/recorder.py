@@ -1,0 +1,588 @@
+"""The recorder: carries out each operation on the values of this run, and notes it down."""
+
+from __future__ import annotations
+
+import builtins
+import operator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import CellType, FrameType, MappingProxyType
+from typing import Any, Final, final
+
+import numpy as np
+
+from tensorjit.errors import Loc, Problem, TensorJitError, TracerWarning, UnsupportedError
+from tensorjit.frontend.tracing.marks import has_mark, owner
+from tensorjit.frontend.tracing.places import expression, place, user_frame
+from tensorjit.frontend.tracing.tracer import ArrayTracer, ScalarTracer, SymbolicInt, Tracer
+from tensorjit.frontend.tracing.tree import Guard, Step, Taken, Written
+from tensorjit.passes.specialise.state import Source
+
+BINARY: Final[Mapping[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]]] = MappingProxyType(
+    {
+        "+": (operator.add, operator.iadd),
+        "-": (operator.sub, operator.isub),
+        "*": (operator.mul, operator.imul),
+        "/": (operator.truediv, operator.itruediv),
+        "//": (operator.floordiv, operator.ifloordiv),
+        "%": (operator.mod, operator.imod),
+        "**": (operator.pow, operator.ipow),
+        "@": (operator.matmul, operator.imatmul),
+        "&": (operator.and_, operator.iand),
+        "|": (operator.or_, operator.ior),
+        "^": (operator.xor, operator.ixor),
+        "<<": (operator.lshift, operator.ilshift),
+        ">>": (operator.rshift, operator.irshift),
+    }
+)
+COMPARE: Final[Mapping[str, Callable[[Any, Any], Any]]] = MappingProxyType(
+    {
+        "==": operator.eq,
+        "!=": operator.ne,
+        "<": operator.lt,
+        "<=": operator.le,
+        ">": operator.gt,
+        ">=": operator.ge,
+        "in": lambda x, array: x in array,
+    }
+)
+UNARY: Final[Mapping[str, Callable[[Any], Any]]] = MappingProxyType(
+    {"-": operator.neg, "+": operator.pos, "~": operator.invert}
+)
+# Changing methods and functions: the first operand is written.
+WRITING_METHODS: Final = frozenset({"fill", "sort", "partition", "put", "itemset"})
+WRITING_FUNCTIONS: Final = frozenset(
+    {"copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis", "at", "nan_to_num"}
+)
+# Of an array, what would show the memory or leave NumPy: not traced.
+NO_METHODS: Final = frozenset(
+    {"tolist", "tobytes", "tofile", "dump", "dumps", "setflags", "resize", "setfield", "getfield", "byteswap"}
+)
+NO_ATTRIBUTES: Final = frozenset({"strides", "flags", "data", "ctypes", "base", "flat"})
+RECORDED_ATTRIBUTES: Final = frozenset({"T", "mT", "real", "imag"})
+MAX_LISTED = 64  # items of a list of numbers given to np.array that are written out; beyond it, the array is kept
+ACTIVE: ContextVar[Recorder | None] = ContextVar("tensorjit_recorder", default=None)
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Within it, nothing is recorded: computing the values of this run."""
+    token = ACTIVE.set(None)
+    try:
+        yield
+    finally:
+        ACTIVE.reset(token)
+
+
+@final
+class Recorder:
+    """One run. `captures` and the arrays known by `fresh` come from the tree that the run will be added to, so that numbers agree."""
+
+    def __init__(self, mark: str, captures: Sequence[Source], owners: Sequence[Any], strict: bool) -> None:
+        self.items: list[Step | Taken] = []
+        self.count = 0
+        self.mark = mark
+        self.captures = list(captures)
+        self.owners = owners  # callables whose attributes and closures may hold captured arrays
+        self.strict = strict
+        self.rollback: frozenset[Written] = frozenset()
+        self.caught: Loc | None = None
+        self._copies: dict[int, tuple[Any, np.ndarray[Any, Any]]] = {}  # id of a captured array: it and its copy
+        self._roots: dict[int, Written] = {}  # id of the memory's owner: whose it is
+        self._written: set[Written] = set()
+        self._locs: dict[tuple[int, int], Loc] = {}
+        self._keep: list[Any] = []  # whose ids are keys above
+        self._indices: dict[int, int] = {}
+
+    # -- recording ---------------------------------------------------------------------------------------------
+
+    def loc(self, frame: FrameType | None = None) -> Loc:
+        frame = frame or user_frame()
+        key = (id(frame.f_code), frame.f_lasti)
+        if key not in self._locs:
+            self._locs[key] = place(frame)
+            self._keep.append(frame.f_code)
+        return self._locs[key]
+
+    def emit(
+        self, name: str, operands: Iterable[int] = (), droppable: bool = False, result: bool = True, **attrs: Any
+    ) -> int:
+        """Note an op down; the number of its value."""
+        index = self.count
+        self.count += result
+        step = Step(name, tuple(operands), tuple(attrs.items()), index if result else None, droppable, self.loc())
+        self.items.append(step)
+        return index
+
+    def compute(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A value of this run. An exception that the traced function swallows is noted: its handler is no path that a guard sees."""
+        try:
+            with paused():
+                return function(*args, **kwargs)
+        except Exception:
+            self.caught = self.loc()
+            raise
+
+    def wrap(self, concrete: Any, index: int) -> Any:
+        """What the traced function sees of a recorded value."""
+        if isinstance(concrete, (np.ndarray, np.generic)):
+            if isinstance(concrete, np.ndarray) and type(concrete) is not np.ndarray:
+                raise self.refuse(f"an array of class {type(concrete).__name__}", "use plain arrays")
+            return ArrayTracer(self, index, concrete)
+        if type(concrete) is int:
+            return SymbolicInt(self, index, concrete)
+        if type(concrete) in (bool, float, complex):
+            return ScalarTracer(self, index, concrete)
+        if isinstance(concrete, (tuple, list)):
+            items = [
+                self.wrap(c, self.emit("subscript", (index, self.constant(k)), droppable=True))
+                for k, c in enumerate(concrete)
+            ]
+            make = getattr(type(concrete), "_make", type(concrete))
+            return make(items)
+        if concrete is None or isinstance(concrete, (str, np.dtype, type)):
+            return concrete
+        raise self.refuse(f"a {type(concrete).__name__} as a result", "keep to arrays, numbers and tuples")
+
+    def constant(self, value: Any) -> int:
+        return self.emit("const", droppable=True, value=value)
+
+    def lift(self, x: Any) -> tuple[int, Any]:
+        """The number of an operand, and its value in this run."""
+        if isinstance(x, Tracer):
+            if x._tj_recorder is not self:
+                raise self.refuse(
+                    "a value of one trace is used in another, or after its trace has ended", "return it from the function"
+                )
+            return x._tj_index, x._tj_concrete
+        if isinstance(x, np.ndarray):
+            return self.capture(x)
+        if x is None or x is Ellipsis or type(x) in (bool, int, float, complex, str, bytes):
+            return self.constant(x), x
+        if isinstance(x, (tuple, list)):
+            pairs = [self.lift(i) for i in x]
+            kind = list if isinstance(x, list) else tuple
+            return self.emit(kind.__name__, [i for i, _ in pairs], droppable=True, star=()), kind(c for _, c in pairs)
+        if isinstance(x, slice):
+            pairs = [self.lift(i) for i in (x.start, x.stop, x.step)]
+            return self.emit("slice", [i for i, _ in pairs], droppable=True), slice(*(c for _, c in pairs))
+        return self._lift_object(x), getattr(x, "_tj_original", x)
+
+    def _lift_object(self, x: Any) -> int:
+        if isinstance(x, np.generic):
+            value = x.item()
+            if type(value) not in (bool, int, float, complex):
+                raise self.refuse(f"a NumPy scalar of class {type(x).__name__}")
+            return self._call_op(self.name(f"numpy.{type(x).__name__}"), [self.constant(value)])
+        if isinstance(x, np.dtype):
+            return self._call_op(self.name("numpy.dtype"), [self.constant(x.str)])
+        path = qualified_name(x)
+        if path is not None:
+            return self.name(path)
+        if hasattr(type(x), "__tensorjit_function__"):
+            return self.captured_object(x)
+        raise self.refuse(
+            f"a {type(x).__name__} as an operand of a traced operation", "pass arrays, numbers, strings, tuples or lists"
+        )
+
+    def name(self, path: str) -> int:
+        return self.emit("numpy", droppable=True, name=path)
+
+    def _call_op(self, function: int, args: Sequence[int], keywords: Mapping[str, int] = MappingProxyType({})) -> int:
+        return self.emit("call", (function, *args, *keywords.values()), keywords=tuple(keywords), star=())
+
+    def call(
+        self, callee: int, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any],
+        first: Sequence[int] = (), writes: bool = False,
+    ) -> Any:  # fmt: skip
+        """A recorded call: `first` are numbers of operands before `args` that `function` has bound already."""
+        lifted = [self.lift(a) for a in args]
+        named = {k: self.lift(v) for k, v in kwargs.items()}
+        result = self.compute(function, *(c for _, c in lifted), **{k: c for k, (_, c) in named.items()})
+        index = self._call_op(callee, [*first, *(i for i, _ in lifted)], {k: i for k, (i, _) in named.items()})
+        if writes:
+            self.note_write(lifted[0][1] if lifted else None)
+        return result, index
+
+    # -- captured objects --------------------------------------------------------------------------------------
+
+    def capture(self, array: np.ndarray[Any, Any]) -> tuple[int, Any]:
+        """An array that the function did not get as an argument: one more input, read at each call."""
+        if id(array) not in self._copies:
+            if type(array) is not np.ndarray:
+                raise self.refuse(f"an array of class {type(array).__name__}", "pass np.asarray(...) of it")
+            number = self._source_of(array)
+            copy = array.copy(order="K")
+            copy.flags.writeable = array.flags.writeable
+            self._copies[id(array)] = (array, copy)
+            self._roots[id(copy)] = ("capture", number)
+            self._indices[id(array)] = number
+        return self.emit("capture", droppable=True, index=self._indices[id(array)]), self._copies[id(array)][1]
+
+    def _source_of(self, array: np.ndarray[Any, Any]) -> int:
+        if has_mark(array, self.mark):
+            return self._constant_array(array)
+        for k, source in enumerate(self.captures):
+            known = source.read()
+            if isinstance(known, np.ndarray) and _same_memory(known, array):
+                return k
+        return self._keep_source(find_source(array, user_frame(), self.owners))
+
+    def _keep_source(self, source: Source) -> int:
+        self.captures.append(source)
+        return len(self.captures) - 1
+
+    def _constant_array(self, array: np.ndarray[Any, Any], warn: bool = True) -> int:
+        """An array made in this run by what the trace does not see: a constant, unless nobody wants such."""
+        if warn:
+            self.warn(
+                "an array that was made while tracing, by code that the trace does not see (np.random, a file, "
+                "arithmetic on plain arrays), becomes a constant",
+                "make it from the arguments, or before the trace",
+            )
+        for k, source in enumerate(self.captures):
+            if source.name == _CONSTANT and _same_values(source.read(), array):
+                return k
+        return self._keep_source(Source("global", {_CONSTANT: array.copy()}, _CONSTANT))
+
+    def captured_object(self, x: Any) -> int:
+        """A compiled function, or another object that is known by identity."""
+        for k, source in enumerate(self.captures):
+            if source.read() is x:
+                return self.emit("capture", droppable=True, index=k)
+        return self.emit("capture", droppable=True, index=self._keep_source(Source("global", {"value": x}, "value")))
+
+    def check_captures(self) -> None:
+        """Warn where a captured array was changed by plain NumPy while the trace looked on."""
+        for array, copy in self._copies.values():
+            written = self._roots[id(copy)] in self._written
+            if not written and not has_mark(array, self.mark) and not _same_values(array, copy):
+                self.warn(
+                    "an array from outside of the function was changed by an operation without any traced value, "
+                    "which is not recorded",
+                    "pass the array as an argument",
+                )
+
+    # -- writes ------------------------------------------------------------------------------------------------
+
+    def own(self, concrete: np.ndarray[Any, Any], k: int) -> None:
+        """An argument's memory."""
+        self._roots[id(owner(concrete))] = ("param", k)
+        self._keep.append(concrete)
+
+    def note_write(self, concrete: Any) -> None:
+        if isinstance(concrete, np.ndarray):
+            root = self._roots.get(id(owner(concrete)))
+            if root is not None:
+                self._written.add(root)
+
+    # -- guards ------------------------------------------------------------------------------------------------
+
+    def guard(self, kind: Any, index: int, found: Any, frame: FrameType | None = None) -> None:
+        self.items.append(Taken(Guard(kind, index, self.loc(frame)), found))
+        self.rollback |= self._written
+
+    def taken(self, what: str, value: Any, hint: str = "") -> None:
+        text = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+        loc = self.loc()
+        message = f"`{expression(loc)}` was used as {what} while tracing, and was {text}"
+        self._say(message, "a call where it differs is traced again", hint)
+
+    def warn(self, message: str, hint: str) -> None:
+        self._say(message, "", hint)
+
+    def _say(self, message: str, what_follows: str, hint: str) -> None:
+        frame = user_frame()
+        loc = self.loc(frame)
+        if self.strict:
+            raise UnsupportedError([Problem(f"{message} (strict=True)", loc, hint)])
+        problem = Problem(f"{message}; {what_follows}" if what_follows else message, loc, hint)
+        registry = frame.f_globals.setdefault("__warningregistry__", {})
+        module = str(frame.f_globals.get("__name__", "<unknown>"))
+        warnings.warn_explicit(problem.render(), TracerWarning, loc.filename, loc.lineno, module, registry)
+
+    def refuse(self, message: str, hint: str = "") -> Exception:
+        """The error for what a trace cannot do."""
+        return RefusedError([Problem(f"{message}, which cannot be traced", place(user_frame()), hint)])
+
+    def truth(self, x: Tracer) -> bool:
+        index, concrete = self.lift(x)
+        found = self.compute(bool, concrete)
+        self.taken("a Python bool", found, "np.where records both ways; tensorjit.script keeps the branch")
+        self.guard("truth", index, found)
+        return bool(found)
+
+    def number(self, x: Tracer, kind: Callable[[Any], Any]) -> Any:
+        index, concrete = self.lift(x)
+        found = self.compute(kind, concrete)
+        if type(concrete) is not type(found):
+            index = self._call_op(self.name(f"builtins.{type(found).__name__}"), [index])
+        self.taken(f"a Python {type(found).__name__}", found, _NUMBER_HINTS[type(found)])
+        self.guard("equal", index, found)
+        return found
+
+    def length(self, x: Tracer, use: str) -> int:
+        index, concrete = self.lift(x)
+        if not isinstance(concrete, np.ndarray) or not concrete.ndim:
+            raise TypeError(f"{type(concrete).__name__!r} object has no length" if "length" in use else "iteration over a 0-d array")
+        shape = self.emit("attr", (index,), droppable=True, name="shape")
+        size = self.emit("subscript", (shape, self.constant(0)), droppable=True)
+        self.taken(f"an array of known length ({use})", len(concrete), "work on the whole array; or use tensorjit.script")
+        self.guard("equal", size, len(concrete))
+        return len(concrete)
+
+    # -- operators ---------------------------------------------------------------------------------------------
+
+    def binary(self, op: str, x: Any, y: Any) -> Any:
+        (i, a), (j, b) = self.lift(x), self.lift(y)
+        result = self.compute(BINARY[op][0], a, b)
+        return self.wrap(result, self.emit("binary", (i, j), op=op))
+
+    def inplace(self, op: str, x: Tracer, y: Any) -> Any:
+        (i, a), (j, b) = self.lift(x), self.lift(y)
+        result = self.compute(BINARY[op][1], a, b)
+        index = self.emit("inplace", (i, j), op=op)
+        if result is not a:
+            return self.wrap(result, index)
+        self.note_write(a)
+        return x
+
+    def unary(self, op: str, x: Tracer) -> Any:
+        i, a = self.lift(x)
+        return self.wrap(self.compute(UNARY[op], a), self.emit("unary", (i,), op=op))
+
+    def compare(self, op: str, x: Any, y: Any) -> Any:
+        (i, a), (j, b) = self.lift(x), self.lift(y)
+        result = self.compute(COMPARE[op], a, b)
+        return self.wrap(result, self.emit("compare", (i, j), op=op))
+
+    def builtin(self, name: str, *args: Any) -> Any:
+        """abs, round, divmod."""
+        result, index = self.call(self.name(f"builtins.{name}"), getattr(builtins, name), args, {})
+        return self.wrap(result, index)
+
+    def subscript(self, x: Tracer, key: Any) -> Any:
+        (i, a), (k, c) = self.lift(x), self.lift(key)
+        return self.wrap(self.compute(operator.getitem, a, c), self.emit("subscript", (i, k)))
+
+    def set_subscript(self, x: Tracer, key: Any, value: Any) -> None:
+        (i, a), (k, c), (v, e) = self.lift(x), self.lift(key), self.lift(value)
+        self.compute(operator.setitem, a, c, e)
+        self.emit("set_subscript", (i, k, v), result=False)
+        self.note_write(a)
+
+    # -- attributes and methods --------------------------------------------------------------------------------
+
+    def attribute(self, x: Tracer, name: str) -> Any:
+        index, concrete = self.lift(x)
+        if name.startswith("__"):  # NumPy and Python probe for protocols
+            raise AttributeError(name)
+        found = getattr(concrete, name)  # raises what NumPy raises
+        if name == "shape":
+            return self._shape(index, concrete)
+        if name in ("ndim", "dtype", "itemsize"):
+            return self._fact(index, concrete, name)
+        if name in ("size", "nbytes"):
+            return self.wrap(int(found), self.emit("attr", (index,), droppable=True, name=name))
+        if name in RECORDED_ATTRIBUTES:
+            return self.wrap(found, self.emit("attr", (index,), droppable=True, name=name))
+        if not callable(found) or name in NO_ATTRIBUTES or name in NO_METHODS:
+            raise self.refuse(f"the attribute {name!r} of a traced value")
+        return lambda *args, **kwargs: self.method(x, name, args, kwargs)
+
+    def _shape(self, index: int, concrete: Any) -> tuple[Any, ...]:
+        shape = concrete.shape
+        self._fact(index, concrete, "ndim")
+        number = self.emit("attr", (index,), droppable=True, name="shape")
+        return tuple(
+            SymbolicInt(self, self.emit("subscript", (number, self.constant(k)), droppable=True), n)
+            for k, n in enumerate(shape)
+        )
+
+    def _fact(self, index: int, concrete: Any, name: str) -> Any:
+        """What the types of the arguments decide: known while compiling, so that its guard costs nothing and warns of nothing."""
+        what = "dtype" if name == "itemsize" else name
+        self.guard("equal", self.emit("attr", (index,), droppable=True, name=what), getattr(concrete, what))
+        return getattr(concrete, name)
+
+    def method(self, x: Tracer, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        index, concrete = self.lift(x)
+        attr = self.emit("attr", (index,), droppable=True, name=name)
+        out = kwargs.get("out")
+        result, number = self.call(attr, getattr(concrete, name), args, kwargs)
+        if name in WRITING_METHODS:
+            self.note_write(concrete)
+        return self._returned(out, result, number)
+
+    def _returned(self, out: Any, result: Any, number: int) -> Any:
+        if out is None:
+            return self.wrap(result, number)
+        self.note_write(self.lift(out)[1])
+        return out
+
+    # -- NumPy's protocols -------------------------------------------------------------------------------------
+
+    def ufunc(self, function: np.ufunc, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = kwargs.pop("out", (None,))
+        if len(out) == 1 and out[0] is not None:
+            kwargs["out"] = out[0]
+        elif any(o is not None for o in out):
+            raise self.refuse(f"{function.__name__} with several outputs given", "leave out= away")
+        path = qualified_name(function)
+        if path is None:
+            raise self.refuse(f"the ufunc {function.__name__!r}, which is not NumPy's own")
+        called = function if method == "__call__" else getattr(function, method)
+        callee = self.name(path if method == "__call__" else f"{path}.{method}")
+        result, number = self.call(callee, called, args, kwargs, writes=method == "at")
+        return self._returned(kwargs.get("out"), result, number)
+
+    def function(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        special = _SPECIAL.get(function)
+        if special is not None and not kwargs and len(args) == 1 and isinstance(args[0], Tracer):
+            return special(args[0])
+        path = qualified_name(function)
+        if path is None:
+            raise self.refuse(f"{getattr(function, '__name__', function)!r}, which is not NumPy's own")
+        out = kwargs.get("out")
+        writes = function.__name__ in WRITING_FUNCTIONS
+        result, number = self.call(self.name(path), function, args, kwargs, writes=writes)
+        if function in _FACTS:
+            return self._fact_of_types(args, result)
+        return self._returned(out[0] if isinstance(out, tuple) and len(out) == 1 else out, result, number)
+
+    def _fact_of_types(self, args: Sequence[Any], result: Any) -> Any:
+        for a in args:
+            if isinstance(a, Tracer) and isinstance(a._tj_concrete, (np.ndarray, np.generic)):
+                self._fact(a._tj_index, a._tj_concrete, "dtype")
+        return result
+
+    def creation(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call of np.zeros and its like, with traced sizes or without: fresh memory at each call."""
+        if name in ("array", "asarray") and args and isinstance(args[0], (list, tuple)):
+            data = args[0]
+            if _size(data) > MAX_LISTED and not any(isinstance(i, (Tracer, np.ndarray)) for i in _flat(data)):
+                with paused():
+                    kept = np.array(data)
+                number = self._constant_array(kept, warn=False)
+                index = self.emit("capture", droppable=True, index=number)
+                lifted = ArrayTracer(self, index, kept)
+                return self.creation("array", function, (lifted, *args[1:]), kwargs)
+        result, number = self.call(self.name(f"numpy.{name}"), function, args, kwargs)
+        if args and isinstance(args[0], Tracer) and result is args[0]._tj_concrete:
+            return args[0]  # np.asarray of an array gives that array
+        return self.wrap(result, number)
+
+    # -- compiled functions ------------------------------------------------------------------------------------
+
+    def compiled(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A call of a compiled function: recorded as such, with its control flow; its plain Python function gives this run's values."""
+        plain = type(function).__tensorjit_function__(function)
+        plain = getattr(function, "__wrapped__", plain) if not callable(plain) else plain
+        callee = self.captured_object(function)
+        lifted = [self.lift(a) for a in args]
+        named = {k: self.lift(v) for k, v in kwargs.items()}
+        result = self.compute(plain, *(c for _, c in lifted), **{k: c for k, (_, c) in named.items()})
+        index = self._call_op(callee, [i for i, _ in lifted], {k: i for k, (i, _) in named.items()})
+        for _, c in (*lifted, *named.values()):
+            self.note_write(c)  # it may write what it is given
+        for tracer in (*args, *kwargs.values()):
+            if isinstance(tracer, Tracer) and result is tracer._tj_concrete and isinstance(result, np.ndarray):
+                return tracer
+        return self.wrap(result, index)
+
+
+@final
+class RefusedError(UnsupportedError, TypeError):
+    """What a trace cannot do; a TypeError too, as from any object that does not convert."""
+
+
+_CONSTANT = "constant"
+_NUMBER_HINTS: Final[Mapping[type, str]] = MappingProxyType(
+    {
+        int: "sizes stay general in arithmetic, reshape, np.zeros and slices; tensorjit.script keeps loops",
+        float: "use NumPy's function instead of math's, or x.astype(...)",
+        complex: "use x.astype(...)",
+        bool: "",
+    }
+)
+_SPECIAL: Final[Mapping[Any, Callable[[Any], Any]]] = MappingProxyType(
+    {np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.size: lambda x: x.size}
+)
+_FACTS: Final = frozenset({np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj, np.min_scalar_type})
+
+
+def find_source(array: np.ndarray[Any, Any], frame: FrameType, owners: Sequence[Any]) -> Source:
+    """Where the code at hand reads an array: its global, its closure's cell, an attribute of the traced object; else the array itself."""
+    names = set(frame.f_code.co_names)
+    for name, value in list(frame.f_globals.items()):
+        if value is array and name in names:
+            return Source("global", frame.f_globals, name)
+    for one in owners:
+        code = getattr(one, "__code__", None)
+        cells: tuple[CellType, ...] = getattr(one, "__closure__", None) or ()
+        for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
+            if _content(cell) is array:
+                return Source("cell", cell, name)
+        attributes = getattr(one, "__dict__", None)
+        if type(attributes) is dict:
+            for name, value in attributes.items():
+                if value is array and name in names:
+                    return Source("global", attributes, name)
+    return Source("global", {"value": array}, "value")
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def _same_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    return a is b or (
+        a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+        and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
+        and a.size > 0
+        and owner(a) is owner(b)
+    )
+
+
+def _same_values(a: Any, b: np.ndarray[Any, Any]) -> bool:
+    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+
+
+def _flat(data: Any) -> Iterator[Any]:
+    for item in data:
+        if isinstance(item, (list, tuple)):
+            yield from _flat(item)
+        else:
+            yield item
+
+
+def _size(data: Any) -> int:
+    return sum(1 for _ in _flat(data))
+
+
+def qualified_name(x: Any) -> str | None:
+    """The path by which a function or class of NumPy, a builtin or a function of math is found.
+
+    >>> qualified_name(np.linalg.norm), qualified_name(np.float32), qualified_name(len)
+    ('numpy.linalg.norm', 'numpy.float32', 'builtins.len')
+    """
+    x = getattr(x, "_tj_original", x)
+    if isinstance(x, np.ufunc):
+        module, name = "numpy", x.__name__
+    else:
+        module, name = getattr(x, "__module__", None) or "", getattr(x, "__qualname__", None) or getattr(x, "__name__", "")
+    if not isinstance(module, str) or module.split(".")[0] not in ("numpy", "builtins", "math") or not name:
+        return None
+    root = {"numpy": np, "builtins": builtins}.get(module.split(".")[0])
+    found: Any = root if root is not None else __import__("math")
+    for part in (*module.split(".")[1:], *name.split(".")):
+        found = getattr(found, part, None)
+    return f"{module}.{name}" if getattr(found, "_tj_original", found) is x else None
+
+
+__all__ = ["ACTIVE", "Recorder", "RefusedError", "TensorJitError", "find_source", "paused", "qualified_name"]
