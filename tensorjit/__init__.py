@@ -9,8 +9,10 @@
 2.0
 """
 
+from typing import TYPE_CHECKING, Any
+
+from tensorjit.api import compiled as _compiled
 from tensorjit.api import script
-from tensorjit.compiled import ScriptFunction
 from tensorjit.config import options
 from tensorjit.errors import (
     CompileError,
@@ -25,6 +27,9 @@ from tensorjit.errors import (
     TypeInferenceError,
     UnsupportedError,
 )
+
+if TYPE_CHECKING:
+    from tensorjit.compiled import ScriptFunction
 
 __version__ = "0.1.0"
 
@@ -44,3 +49,9 @@ __all__ = [
     "options",
     "script",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ScriptFunction":
+        return _compiled().ScriptFunction
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

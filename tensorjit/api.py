@@ -1,15 +1,21 @@
-"""The public decorators."""
+"""The public decorators.
+
+`import tensorjit` loads no more than this, the options and the errors. The compiled objects, and with them the compiler, load when the
+first function is decorated (`compiled`, below); llvmlite when the first is compiled (`compiler.native`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from tensorjit.compiled import Compiled, ScriptFunction
 from tensorjit.config import changed
 
-__all__ = ["script"]
+if TYPE_CHECKING:
+    from tensorjit.compiled import ScriptFunction
+
+__all__ = ["compiled", "script"]
 
 
 @overload
@@ -35,13 +41,21 @@ def script(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     changed(options)
     if function is None:
         return lambda f: script(f, **options)
-    if isinstance(function, Compiled):
+    objects = compiled()
+    if isinstance(function, objects.Compiled):
         return function
     if not isinstance(function, FunctionType):
         raise TypeError(f"script takes a Python function, not {type(function).__name__}; tensorjit.trace takes any callable")
     if options:
-        return ScriptFunction(function, options)
+        return objects.ScriptFunction(function, options)
     known = function.__dict__.get("__tensorjit__")
-    if not isinstance(known, ScriptFunction):
-        known = function.__dict__["__tensorjit__"] = ScriptFunction(function, {})
+    if not isinstance(known, objects.ScriptFunction):
+        known = function.__dict__["__tensorjit__"] = objects.ScriptFunction(function, {})
     return known
+
+
+def compiled() -> Any:
+    """The module of the compiled objects; it loads when it is first needed."""
+    from tensorjit import compiled as objects  # noqa: PLC0415
+
+    return objects

@@ -11,7 +11,6 @@ import inspect
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NamedTuple, final
 
@@ -25,6 +24,7 @@ from tensorjit.ir.printer import print_graph, print_kernel
 from tensorjit.ir.python_code import python_code
 from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe
 from tensorjit.passes.specialise import Names, NeedsStatic
+from tensorjit.records import dataclass
 from tensorjit.runtime.callable import NativeCallable
 
 

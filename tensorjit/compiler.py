@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import FunctionType
 from typing import Any, final
 
@@ -25,6 +25,7 @@ from tensorjit.ops import ATTRIBUTES, METHODS, OPS, find
 from tensorjit.passes.lower import lower
 from tensorjit.passes.simplify import simplify
 from tensorjit.passes.specialise import Library, Names, Specialised, specialise
+from tensorjit.records import dataclass
 from tensorjit.runtime.callable import NativeEntry
 
 Pass = Callable[[Graph], Graph]

@@ -7,8 +7,9 @@ what was seen, why it is refused, and how to write it instead.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import final
+
+from tensorjit.records import dataclass
 
 
 @final

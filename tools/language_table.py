@@ -77,8 +77,8 @@ PROGRAMS = {
         "`match`": "match n:\n    case 1:\n        return x\nreturn -x",
         "`assert`": "assert n > 0, 'n is positive'\nreturn x * n",
         "`raise`": "if n < 0:\n    raise ValueError('negative')\nreturn x",
-        "`raise ... from`": "if n < 0:\n    raise ValueError('negative') from None\nreturn x",
-        "a branch on an array": "if x > 0:\n    return x\nreturn -x",
+        "`raise ... from`": "if n < 0:\n    raise ValueError('negative') from KeyError(n)\nreturn x",
+        "a branch on an array, which raises as in NumPy": "if x > 0:\n    return x\nreturn -x",
         "`try`": "try:\n    y = x[9]\nexcept IndexError:\n    y = 0.0\nreturn y",
         "`with`": "with np.errstate(all='ignore'):\n    y = np.log(x)\nreturn y",
     },
@@ -101,8 +101,8 @@ PROGRAMS = {
             "a, b = x, x * 2\nfor _ in range(n):\n    b = a + b\n    a, b = b, a\nreturn a"
         ),
         "stores into elements": "y = np.empty_like(x)\nfor i in range(len(x)):\n    y[i] = x[i] * i\nreturn y",
-        "a sum that starts as an int": "s = 0\nfor v in x:\n    s += v\nreturn s",
-        "a sum that starts as an int and may stay one": "s = 0\nfor v in x:\n    if v > 1:\n        s += v\nreturn s",
+        "a sum that starts as another type": "s = 0\nfor v in x:\n    s += v\nreturn s",
+        "a sum that starts as another type and may keep it": "s = 0\nfor v in x:\n    if v > 1:\n        s += v\nreturn s",
         "an array that grows": "y = x\nfor _ in range(n):\n    y = np.concatenate((y, x))\nreturn y",
         "a list that grows": "parts = []\nfor i in range(3):\n    parts.append(x * i)\nreturn parts",
         "a list that grows unknown times": "parts = []\nfor i in range(n):\n    parts.append(x * i)\nreturn parts",
@@ -119,7 +119,7 @@ PROGRAMS = {
         "defaults and keywords": "return signed_root(v=r, low=1.0) + signed_root(r)",
         "a call with a star": "pair = (r, 0.5)\nreturn signed_root(*pair)",
         "a nested function and a lambda": "def scaled(v, by=2):\n    return v * by + n\nreturn scaled((lambda v: v + 1)(x))",
-        "a function as a value": "f = square if flag else signed_root\nreturn f(x)",
+        "a function as a value": "f = square if flag else signed_root\nreturn f(r)",
         "recursion": "def g(k):\n    return 1 if k == 0 else k * g(k - 1)\nreturn g(n)",
         "a class": "class C:\n    pass\nreturn x",
         "an import": "import math\nreturn x * math.pi",
@@ -171,7 +171,7 @@ PROGRAMS = {
         "a function that is not in the table": "return np.unique(x)",
         "a keyword that is not in the table": "return np.sum(x, nothing=1)",
         "an attribute that is not in the table": "return x.data",
-        "objects and dates": "return np.array(['a', 'b'])",
+        "an array of strings": "return np.array(['a', 'b'])",
     },
 }
 
@@ -289,7 +289,7 @@ def page(text: str) -> str:
     """The page with its generated part made anew."""
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    assert rest and tail, f"{PAGE} has lost its marks"
+    assert BEGIN in text and END in text, f"{PAGE} has lost its marks"
     return f"{head}{BEGIN}{tables()}{END}{tail}"
 
 

@@ -11,7 +11,6 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, cast, final
@@ -25,6 +24,7 @@ from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.ops import OPS
 from tensorjit.ops.python_scalars import PYTHON
+from tensorjit.records import dataclass
 
 Array = np.ndarray[Any, Any]
 _RELATIONS = {"eq": operator.eq, "ge": operator.ge, "gt": operator.gt}

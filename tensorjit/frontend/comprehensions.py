@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, final
 
 from tensorjit.frontend.control import branches, for_loop, leave_loop
@@ -18,6 +17,7 @@ from tensorjit.frontend.lowering import ExpressionHandler, Lowering
 from tensorjit.frontend.scopes import target_names, walrus_names
 from tensorjit.frontend.statements import assign
 from tensorjit.ir.graph import Value
+from tensorjit.records import dataclass
 
 Comprehension = ast.ListComp | ast.GeneratorExp | ast.DictComp
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import final
 
 from tensorjit.frontend.lowering import Located, Loop, Lowering, hint_of
 from tensorjit.ir.graph import Block, Builder, Value
 from tensorjit.ir.types import UNKNOWN
+from tensorjit.records import dataclass
 
 
 @final

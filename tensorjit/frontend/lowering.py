@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, final
 
 from tensorjit.errors import CompileError, Loc, Problem
 from tensorjit.frontend.scopes import Scope
 from tensorjit.frontend.source import TOO_DEEP, TOO_DEEP_HINT, SourceFunction
 from tensorjit.ir.graph import NO_ATTRS, Block, Builder, Value
+from tensorjit.records import dataclass
 
 MAX_EXPRESSION_DEPTH = 150  # two Python frames each, well below the recursion limit of 1000
 MAX_BLOCK_DEPTH = 100  # as CPython: "too many levels of indentation"; here an `elif` is a level, too

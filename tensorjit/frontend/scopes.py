@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import final
 
 from tensorjit.frontend.source import FunctionNode
+from tensorjit.records import dataclass
 
 Names = dict[str, None]  # an ordered set
 COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)

@@ -31,7 +31,6 @@ import ast
 import inspect
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, final
 
 from tensorjit.errors import CompileError, Problem, UnsupportedError
@@ -49,6 +48,7 @@ from tensorjit.frontend.scopes import rebinding_after, scope_of
 from tensorjit.frontend.source import TOO_DEEP, TOO_DEEP_HINT, FunctionNode, SourceFunction, source_of
 from tensorjit.frontend.statements import STATEMENTS, assign
 from tensorjit.ir.graph import Block, Graph, Value
+from tensorjit.records import dataclass
 
 _NEXT = "use numpy.where, or test the condition before"
 

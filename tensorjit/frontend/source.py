@@ -12,11 +12,11 @@ import ast
 import linecache
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import final
 
 from tensorjit.errors import CompileError, Loc, Problem, UnsupportedError
+from tensorjit.records import dataclass
 
 FunctionNode = ast.FunctionDef | ast.Lambda
 

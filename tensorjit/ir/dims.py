@@ -7,8 +7,9 @@ part of the signature); everything else is derived: ``x[1:]`` of length ``n`` ha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Union, final
+
+from tensorjit.records import dataclass
 
 Dim = Union[int, "DimExpr"]
 INF = 1 << 62

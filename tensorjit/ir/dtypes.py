@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, final
 
 import numpy as np
+
+from tensorjit.records import dataclass
 
 Kind = Literal["b", "i", "u", "f", "c"]
 

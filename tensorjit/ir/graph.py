@@ -23,12 +23,13 @@ Control-flow ops hold blocks:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any, final
 
 from tensorjit.errors import Loc
 from tensorjit.ir.types import UNKNOWN, Type
+from tensorjit.records import dataclass
 
 TERMINATORS = frozenset({"yield", "continue", "break", "leave", "return", "raise", "unreachable"})
 NO_ATTRS: Mapping[str, Any] = MappingProxyType({})

@@ -12,10 +12,10 @@ flags that NumPy's loop raises.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, Union, final
 
 from tensorjit.ir.dtypes import I64, DType
+from tensorjit.records import dataclass
 
 LoopKind = Literal["serial", "vector", "parallel"]
 ReductionOp = Literal["sum", "prod", "min", "max", "fmin", "fmax", "and", "or", "xor", "argmin", "argmax"]

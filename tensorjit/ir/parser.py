@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn, final, get_args
 
@@ -43,6 +43,7 @@ from tensorjit.ir.types import (
     ScalarType,
     Type,
 )
+from tensorjit.records import dataclass
 
 MAX_OPS = 100_000
 MAX_NESTING = 200

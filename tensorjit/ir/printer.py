@@ -10,7 +10,6 @@ import re
 import struct
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -42,6 +41,7 @@ from tensorjit.ir.kernel import (
 )
 from tensorjit.ir.rewriter import walk_values
 from tensorjit.ir.types import ArrayType, ScalarType, Type, UnknownType
+from tensorjit.records import dataclass
 
 BLOCK_LABELS: Mapping[str, tuple[str, ...]] = {
     "if": ("then", "else"),

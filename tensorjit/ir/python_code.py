@@ -12,10 +12,11 @@ from __future__ import annotations
 import keyword
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, final
 
 from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
+from tensorjit.records import dataclass
 
 _LEAVES: Final = frozenset({"const", "global", "free", "numpy", "capture", "unbound"})
 _STATEMENTS: Final = frozenset({"set_subscript", "inplace_subscript", "inplace", "list_append", "dict_insert"})

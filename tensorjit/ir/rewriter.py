@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from operator import is_
 from typing import final
 
 from tensorjit.ir.graph import TERMINATORS, Block, Builder, Graph, Op, Value
+from tensorjit.records import dataclass
 
 
 def walk_values(graph: Graph) -> Iterator[Value]:

@@ -7,7 +7,6 @@ the first call shows them, so that ``x + y`` needs no broadcasting at run time; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Union, final
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from tensorjit.ir.dims import Dim, symbol
 from tensorjit.ir.dtypes import DType, from_numpy
 from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, Layout, ScalarType
+from tensorjit.records import dataclass
 
 Place = tuple[int, int]  # (leaf index, axis)
 

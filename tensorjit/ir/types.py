@@ -6,11 +6,11 @@ NumPy. `?` is the type of every value of a generic graph.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Union, final
 
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.dtypes import BOOL, C128, F64, I64, DType
+from tensorjit.records import dataclass
 
 Layout = Literal["C", "F", "A"]  # C-contiguous, Fortran-contiguous, any strides
 

@@ -6,7 +6,7 @@ Both verifiers walk with a stack of their own, and their errors name the op, the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from typing import Any, Literal, NoReturn, final
 
@@ -39,6 +39,7 @@ from tensorjit.ir.kernel import (
 )
 from tensorjit.ir.printer import attr_text, graph_symbols, leaves, print_op, result_dtype, type_text
 from tensorjit.ir.types import ArrayType, ScalarType, Type, UnknownType
+from tensorjit.records import dataclass
 
 Level = Literal["generic", "specialised"]
 

@@ -16,11 +16,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Union, final
 
 from tensorjit.ir.dims import DimExpr
 from tensorjit.ir.graph import Graph, Value
+from tensorjit.records import dataclass
 
 
 @final

@@ -7,7 +7,6 @@ Python clips them, symbolically.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -19,6 +18,7 @@ from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_INT, ArrayType, Layout, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Slice, Static, SymInt
 from tensorjit.ops.opdef import OpDef
+from tensorjit.records import dataclass
 
 if TYPE_CHECKING:
     from tensorjit.ops.typed import TypedBuilder

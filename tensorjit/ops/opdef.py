@@ -13,13 +13,13 @@ an op is adding a row. Four kinds of rows:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, final
 
 import numpy as np
 
 from tensorjit.ir.dtypes import DType
 from tensorjit.ir.kernel import Expr, ReductionOp
+from tensorjit.records import dataclass
 
 RowKind = Literal["elementwise", "reduction", "function", "python"]
 Scalar = Callable[[Sequence[Expr], DType], "Expr | None"]

@@ -7,7 +7,6 @@ reduction ops, they fuse with what is around them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -20,6 +19,7 @@ from tensorjit.ir.kernel import ReductionOp
 from tensorjit.ir.types import ArrayType, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt
 from tensorjit.ops.opdef import Loop, OpDef, Rule
+from tensorjit.records import dataclass
 
 if TYPE_CHECKING:
     from tensorjit.ops.typed import TypedBuilder

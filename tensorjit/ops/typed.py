@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn, final
 
@@ -18,11 +17,12 @@ from tensorjit.errors import Loc, Problem
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim, DimExpr
 from tensorjit.ir.dtypes import BOOL, I64, DType, from_numpy
-from tensorjit.ir.graph import Builder, Value
+from tensorjit.ir.graph import Builder, Op, Value
 from tensorjit.ir.kernel import Ref
 from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, Layout, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt, is_static, of, static_value
 from tensorjit.ops.opdef import Loop, OpDef
+from tensorjit.records import dataclass
 
 _WEAK: Mapping[str, type] = {"i": int, "f": float, "c": complex}
 _PY_TYPES: Mapping[type, ScalarType] = {bool: PY_BOOL, int: PY_INT, float: PY_FLOAT, complex: PY_COMPLEX}
@@ -49,6 +49,17 @@ class Scope:
     upper: dict[str, Dim]
 
 
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """A place in the program and what is known there."""
+
+    ops: tuple[Op, ...]
+    equal: dict[str, Dim]
+    upper: dict[str, Dim]
+    sizes: dict[Value, DimExpr]
+
+
 class TypedBuilder:
     """Appends typed ops to the current block; see the module's docstring."""
 
@@ -61,6 +72,7 @@ class TypedBuilder:
         self.ambiguous: set[Value] = set()  # copies where NumPy might have given a view
         self.sizes: dict[Value, DimExpr] = {}  # Python ints that stand for sizes
         self.birth: dict[str, int] = {}  # the order in which symbols were made
+        self.dead: Builder | None = None  # the block in which nothing more is reached
         self._count = 0
 
     # -- places ------------------------------------------------------------------------------------------------
@@ -76,14 +88,23 @@ class TypedBuilder:
     @contextmanager
     def block(self, params: Sequence[Value] = ()) -> Iterator[Builder]:
         """Build into a new block; what is learned of sizes inside is forgotten after it."""
-        outer, equal, upper = self.builder, self.equal, self.upper
+        outer, equal, upper, sizes = self.builder, self.equal, self.upper, self.sizes
         self.builder = Builder(params)
         self.builder.loc = outer.loc
-        self.equal, self.upper = dict(equal), dict(upper)
+        self.equal, self.upper, self.sizes = dict(equal), dict(upper), dict(sizes)  # a bind in here is not seen after it
         try:
             yield self.builder
         finally:
-            self.builder, self.equal, self.upper = outer, equal, upper
+            self.builder, self.equal, self.upper, self.sizes = outer, equal, upper, sizes
+
+    def mark(self) -> Mark:
+        """This place in the program, to go back to."""
+        return Mark(tuple(self.builder.ops), dict(self.equal), dict(self.upper), dict(self.sizes))
+
+    def go_back(self, mark: Mark) -> None:
+        """Forget what was built in this block since the mark."""
+        self.builder.ops[:] = mark.ops
+        self.equal, self.upper, self.sizes, self.dead = dict(mark.equal), dict(mark.upper), dict(mark.sizes), None
 
     def add(self, name: str, operands: Sequence[Value], type: Type, **attrs: Any) -> Value:
         """Append an op with one result."""
@@ -169,6 +190,7 @@ class TypedBuilder:
 
     def fail(self, exception: str, message: str, args: Sequence[Dim] = ()) -> None:
         """Raise at run time, where the program gets here."""
+        self.dead = self.builder
         self.effect(
             "check",
             (),
@@ -558,6 +580,9 @@ class TypedBuilder:
         assert isinstance(x.type, ArrayType)
         start = tuple(offset) if offset is not None else (0,) * x.type.rank
         layout = _view_layout(x.type, tuple(shape), tuple(axes), start)
+        sizes = x.type.shape
+        if offset is None and any(a is not None and not self.same(sizes[a], d) for (a, _), d in zip(axes, shape, strict=True)):
+            layout = "A"  # a broadcast at run time: the stride may be 0
         result = self.add("view", (x,), ArrayType(x.type.dtype, tuple(shape), layout), axes=tuple(axes), offset=start)
         return self._inherit(x, result)
 

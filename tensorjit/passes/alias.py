@@ -13,13 +13,13 @@ allocation sites united at the loop's head would call both one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import final
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.types import ArrayType
+from tensorjit.records import dataclass
 
 _VIEWS = frozenset({"view", "reshape"})
 _LOOPS = frozenset({"for", "while"})

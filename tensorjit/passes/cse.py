@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import NoneType
 from typing import final
 
@@ -15,6 +14,7 @@ from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
 from tensorjit.ir.printer import scalar_text
 from tensorjit.ir.rewriter import changed, rebuild_ops
 from tensorjit.ir.types import ArrayType, ScalarType, UnknownType
+from tensorjit.records import dataclass
 
 _BY_EQUALITY = (NoneType, bool, int, str, bytes, DType, DimExpr, ArrayType, ScalarType, UnknownType)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
 from tensorjit.ir.rewriter import rebuild_ops
+from tensorjit.records import dataclass
 
 _LOOPS = frozenset({"for", "while"})
 _CONTROL = _LOOPS | {"if", "scope"}

@@ -11,7 +11,7 @@ of them may be merged, and a region can be placed where it is closed, behind all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Any, final
 
@@ -35,6 +35,7 @@ from tensorjit.passes.regions import (
     through,
     whole,
 )
+from tensorjit.records import dataclass
 
 MAX_OPS = 256  # ops of one region: compile time of a kernel grows with its length
 MAX_ARRAYS = 24  # arrays of one region: more streams than this fight over the cache
@@ -500,6 +501,12 @@ class _BlockFuser:
         """A store to memory: in the region that computes the value if all it reads of the target are the same elements."""
         equal = self.sizes.equal
         (value,) = converted.operands
+        home, _ = self._current(value)
+        if home is not None:
+            axes = self._axes(home, converted, self.sizes.shape(target))
+            if axes is None or self._conflicts(home, target, axes):
+                self._close(home, f"`store`{_at(op)} writes what it reads elsewhere")
+        # only now is it known whether the value comes from memory
         outside = is_array(value) and value not in self.leaves and self._current(value)[0] is None
         if outside and not self._same(value, target) and self.aliases.may_alias(value, target, equal):
             value = self._copied(value, op)

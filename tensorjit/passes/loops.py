@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import final
 
 import numpy as np
@@ -41,6 +41,7 @@ from tensorjit.ir.types import ScalarType
 from tensorjit.ops.opdef import Loop
 from tensorjit.passes.nest import Memory, Nest, Region
 from tensorjit.passes.regions import Axes, is_array, operand_axes, whole
+from tensorjit.records import dataclass
 
 # these may raise a flag, so that a loop of no turns must not have run them; index arithmetic and casts may move out
 _STAY = frozenset({"add", "sub", "mul", "div", "floordiv", "mod", "truncrem", "sqrt", "fma", "pow", *MATH})

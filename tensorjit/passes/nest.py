@@ -13,7 +13,7 @@ over the reduced axes; a value's *phase* is the first sweep that all it needs is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import final
 
 from tensorjit.ir import dims
@@ -37,6 +37,7 @@ from tensorjit.passes.regions import (
     through,
     whole,
 )
+from tensorjit.records import dataclass
 
 CHEAP = 12  # what a value may cost to be computed again rather than kept
 _SLOW = {"div": 4, "sqrt": 4, "floordiv": 6, "mod": 6, "truncrem": 6}
@@ -90,7 +91,8 @@ class Region:
         self.units = units
         (block,) = op.blocks
         self.params = block.params
-        self.space: tuple[Dim, ...] = op.attrs["space"]
+        # sizes may have become equal after the region was begun
+        self.space: tuple[Dim, ...] = tuple(sizes.canon(d) for d in op.attrs["space"])
         self.members = [o for o in block.ops if o.name not in ("store", "yield")]
         self.stores = [(o.operands[0], o.operands[1]) for o in block.ops if o.name == "store"]
         self.outputs = list(zip(op.results, block.terminator.operands, strict=True))
@@ -110,6 +112,8 @@ class Region:
         self._enter()
         self._places()
         self._sweeps()
+        self.vector_axis: int | None = None
+        self.backwards = False  # the first axis is the innermost
         self.order = self._order()
         self._plan_holds()
         self.carried = self._plan_split()
@@ -256,8 +260,8 @@ class Region:
             hold.memory = self._room(v, hold)
 
     def _plan_split(self) -> dict[Value, Memory]:
-        """Where columns are reduced, the last sweep only writes: it runs in a nest of its own, row by row as memory lies, and takes
-        what was computed of each column from these arrays. (Writing 2048 columns of f64 one after the other took 1.5 times as long.)
+        """Where columns are reduced and the last sweep only writes, it runs in a nest of its own, row by row as memory lies, and
+        takes what was computed of each column from these arrays. (Writing column after column took 1.5 times as long.)
         """
         last = self.sweeps - 1
         if not last or self.reductions(last) or self.vector_axis is None or self.vector_axis in self.reduced:
@@ -317,7 +321,6 @@ class Region:
         """The axes of the space, outer to inner; the innermost has the most arrays side by side."""
         live = [k for k, d in enumerate(self.space) if d != 1]
         if not live:
-            self.vector_axis, self.backwards = None, False
             return []
         votes = dict.fromkeys(live, 0)
         for memory in (*self.memory.values(), *self.results.values()):
@@ -335,7 +338,7 @@ class Region:
 
         kept = arranged([a for a in live if a not in self.reduced])
         reduced = arranged([a for a in live if a in self.reduced])
-        self.vector_axis: int | None = inner
+        self.vector_axis = inner
         return [*kept, *reduced]
 
     def _loops(self) -> tuple[list[Nest], list[Nest]]:

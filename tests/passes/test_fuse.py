@@ -66,7 +66,7 @@ def _same(a: Any, b: Any) -> None:
     else:
         assert a.dtype == b.dtype and a.shape == b.shape
         if a.dtype.kind in "fc":
-            np.testing.assert_allclose(a, b, rtol=1e-3 if a.dtype.itemsize == 2 else 1e-6, atol=1e-12)
+            np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-3 if a.dtype.itemsize == 2 else 1e-6, atol=1e-12)
         else:
             np.testing.assert_array_equal(a, b)
 
@@ -351,6 +351,16 @@ def test_an_overlapping_source_is_read_first() -> None:
         b.store(target, np_.add(target, shifted(b, x, 0, 1)))
 
     check(f, [array("f8", N)], [data(8)], kernels=2, temps=1)
+
+
+def test_a_value_just_written_and_written_back_reversed() -> None:
+    def f(b: Any, np_: Any, x: Any) -> Any:
+        n = b.shape_of(x)[0]
+        back = b.view(x, (n,), [(0, -1)], (n - 1,))
+        b.store(x, back)
+        b.store(back, x)
+
+    check(f, [array("f8", N)], [data(5)])
 
 
 def test_an_overlapping_copy() -> None:

@@ -12,12 +12,13 @@ import pytest
 from tensorjit.backends import reference
 from tensorjit.ir import dims
 from tensorjit.ir.graph import Graph, Value
-from tensorjit.ir.kernel import For
+from tensorjit.ir.kernel import For, Kernel
 from tensorjit.ir.types import ArrayType, ScalarType
 from tensorjit.ops import OPS
 from tensorjit.ops.abstract import Static
 from tensorjit.ops.typed import Refusal, TypedBuilder
 from tensorjit.passes.lower import describe, lower
+from tests.llvm.kernel_runs import Runs
 from tests.passes.interpret_kernels import Array, Ops, array, build, launches, run_lowered, scalar
 
 M = array("f8", "m", "n")
@@ -244,3 +245,15 @@ def run_random(seed: int, launch: Any = None) -> None:
 def test_random_programs(block: int) -> None:
     for seed in range(block * 30, block * 30 + 30):
         run_random(seed)
+
+
+def test_random_programs_natively() -> None:
+    compiled: dict[str, Runs] = {}
+
+    def launch(kernel: Kernel, arrays: Sequence[Array], scalars: Sequence[Any]) -> None:
+        if kernel.name not in compiled:
+            compiled[kernel.name] = Runs([kernel])
+        assert compiled[kernel.name](kernel.name, arrays, *scalars) == 0
+
+    for seed in range(60):
+        run_random(seed, launch)

@@ -15,11 +15,12 @@ import ctypes
 import platform
 import sys
 import sysconfig
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 from llvmlite import ir
+
+from tensorjit.records import dataclass
 
 __all__ = [
     "CONTEXT",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -34,6 +33,7 @@ from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.signature import ArraySig, DefaultSig, ParamSig, ScalarSig, Signature, StaticSig, TupleSig, flat
 from tensorjit.ops import OPS
 from tensorjit.passes.specialise import Guard, Implicit, Source, Specialised
+from tensorjit.records import dataclass
 from tensorjit.runtime.fpstatus import reporter
 
 _PYTHON_KINDS = {"b": "bool", "i": "int", "f": "float", "c": "complex"}

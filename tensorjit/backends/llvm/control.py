@@ -15,7 +15,6 @@ finds a loop that it can vectorise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from llvmlite import ir
@@ -25,6 +24,7 @@ from tensorjit.backends.llvm.pyapi import NULL
 from tensorjit.backends.llvm.registers import Pair, scalar_type
 from tensorjit.ir.graph import Block, Op, Value
 from tensorjit.ir.types import ArrayType, ScalarType, Type
+from tensorjit.records import dataclass
 
 if TYPE_CHECKING:
     from tensorjit.backends.llvm.driver import Driver
@@ -543,7 +543,7 @@ def _clamped(d: Driver, count: ir.Value) -> ir.Value:
     return b.select(b.icmp_signed(">", small, I64(0)), small, I64(0))
 
 
-EMITTERS: Mapping[str, Callable[["Driver", Op], None]] = {
+EMITTERS: Mapping[str, Callable[[Driver, Op], None]] = {
     "if": _if, "scope": _scope, "for": _for, "while": _while, "yield": _yield, "leave": _leave, "continue": _continue,
     "break": _break,
 }  # fmt: skip

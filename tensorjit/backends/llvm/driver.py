@@ -14,7 +14,6 @@ import warnings
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -50,6 +49,7 @@ from tensorjit.ir.kernel import Kernel, Ref
 from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.ops.opdef import Loop, OpDef
 from tensorjit.passes.alias import Aliases, find_aliases
+from tensorjit.records import dataclass
 
 __all__ = ["Driver", "ErrorSite", "make_exception", "resolve"]
 
@@ -248,9 +248,7 @@ class Driver:
         self.errors.append(ErrorSite(exception, message, self.loc))
         return len(self.errors) - 1
 
-    def raise_unless(
-        self, condition: ir.Value, exception: str, message: str, numbers: Sequence[ir.Value] = ()
-    ) -> None:
+    def raise_unless(self, condition: ir.Value, exception: str, message: str, numbers: Sequence[ir.Value] = ()) -> None:
         """Go on where `condition` holds; raise otherwise."""
         failed = self.host.new_block("raise")
         self.host.branch_unless(condition, failed)
@@ -616,7 +614,8 @@ def _empty(d: Driver, op: Op) -> None:
         d.env[op.result] = ArrayValue(dtype, room, (), (), NULL, None)
         return
     sizes = [d.dim(s) for s in t.shape]
-    d.env[op.result] = d.host.new_array(dtype, sizes, "F" if t.layout == "F" else "C")
+    make = d.host.buffer if d.host.in_loop else d.host.new_array
+    d.env[op.result] = make(dtype, sizes, "F" if t.layout == "F" else "C")
 
 
 # -- kernels and libraries -------------------------------------------------------------------------------------

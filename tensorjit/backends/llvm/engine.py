@@ -24,10 +24,11 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import llvmlite.binding as llvm
 from llvmlite import ir
+
+from tensorjit.records import dataclass
 
 __all__ = ["HOST", "MINIMAL_PASSES", "Engine", "Library", "Target", "default_engine", "host_target"]
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import CellType
 from typing import Any, Literal, final
 
@@ -54,6 +54,7 @@ from tensorjit.backends.llvm.engine import Engine, Library, default_engine
 from tensorjit.backends.llvm.pyapi import Constants, HostBuilder
 from tensorjit.backends.llvm.support import support_symbols
 from tensorjit.backends.llvm.symbols import declare, host_symbols
+from tensorjit.records import dataclass
 
 __all__ = [
     "ANY_DIM",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import final
 
 from llvmlite import ir
@@ -16,6 +15,7 @@ from tensorjit.backends.llvm.scalars import emit_intrinsic, fold
 from tensorjit.ir.dtypes import I64 as INT64
 from tensorjit.ir.dtypes import DType
 from tensorjit.ir.kernel import Apply, Const, Expr, Load, Ref, Store
+from tensorjit.records import dataclass
 
 __all__ = ["Target", "View", "Writer"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from llvmlite import ir
 
@@ -17,6 +17,7 @@ from tensorjit.backends.llvm.abi import I32, I64, context_field, stack_room
 from tensorjit.backends.llvm.clib import libc_function
 from tensorjit.backends.llvm.registers import Register, iota, number, splat, vector_type
 from tensorjit.backends.llvm.symbols import declare
+from tensorjit.records import dataclass
 
 __all__ = ["BUDGET", "INTERRUPTED", "OUT_OF_MEMORY", "Frame", "Ramp", "Value"]
 
@@ -48,7 +49,7 @@ class Before:
     """The open block before a loop. `kept` has what was put there and may be wanted again."""
 
     builder: ir.IRBuilder
-    kept: dict[tuple[object, ...], Register] = field(default_factory=dict)
+    kept: dict[tuple[object, ...], tuple[Register, Register]] = field(default_factory=dict)
 
 
 class Frame:
@@ -130,9 +131,9 @@ class Frame:
         if builder is self.b:
             return Value(splat(builder, value.register, self.width), self.width, level)
         kept, key = self.before[level + 1].kept, (id(value.register), self.width)
-        if key not in kept:
-            kept[key] = splat(builder, value.register, self.width)
-        return Value(kept[key], self.width, level)
+        if key not in kept:  # the source is kept too: a constant that is freed would leave its id to another
+            kept[key] = (value.register, splat(builder, value.register, self.width))
+        return Value(kept[key][1], self.width, level)
 
     def multiple(self, value: Value, factor: int) -> Value:
         """value * factor, once for each factor."""
@@ -140,8 +141,8 @@ class Frame:
             return self.mul(value, self.constant(factor))
         kept, key = self.before[value.level + 1].kept, (id(value.register), "*", factor)
         if key not in kept:
-            kept[key] = self.mul(value, self.constant(factor)).register
-        return Value(kept[key], 1, value.level)
+            kept[key] = (value.register, self.mul(value, self.constant(factor)).register)
+        return Value(kept[key][1], 1, value.level)
 
     def lanes_of(self, ramp: Ramp) -> Value:
         """A ramp's value in every lane; in lanes that do not count, that of the first."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from llvmlite import ir
 
@@ -48,6 +47,7 @@ from tensorjit.ir.kernel import (
     Stmt,
     Store,
 )
+from tensorjit.records import dataclass
 
 __all__ = ["Target", "emit_kernel", "kernel_type"]
 
@@ -69,6 +69,7 @@ class Accumulator:
     init: State | None
     strips: ir.Value | None  # counted for cascades
     stack: tuple[ir.Value, ...]
+    columnwise: bool  # begun inside the vector loop: each lane is a result of its own
 
     def registers(self) -> list[ir.Value]:
         return flatten(self.state) + ([] if self.strips is None else [self.strips])
@@ -215,7 +216,7 @@ class _Writer(Writer):
         value = self.lanewise(stmt.expr).register
         value = cast(self.b, value, stmt.expr.dtype, scheme.dtype)
         position = None if stmt.position is None else self.lanewise(stmt.position).register
-        if self.mask is not None:
+        if self.mask is not None and not accumulator.columnwise:  # else lanes that do not count repeat one that does
             value = select(self.b, self.mask, value, scheme.neutral(self.width)[0])
         accumulator.state = scheme.step(self.b, accumulator.state, value, position)
 
@@ -231,7 +232,9 @@ class _Writer(Writer):
         if scheme.cascaded:
             stack = tuple(stack_room(self.setup, part.type, STACK_DEPTH) for part in flatten(state))
         strips = I64(0) if scheme.cascaded else None
-        self.accumulators[reduction.name] = Accumulator(scheme, reduction, width, state, init, strips, stack)
+        self.accumulators[reduction.name] = Accumulator(
+            scheme, reduction, width, state, init, strips, stack, columnwise=self.width > 1
+        )
 
     def _end(self, name: str) -> None:
         """The finished reduction becomes a name."""

@@ -7,7 +7,6 @@ With AVX-512 a mask goes into the load or store; elsewhere the few elements of a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from llvmlite import ir
 
@@ -17,6 +16,7 @@ from tensorjit.backends.llvm.frame import Frame
 from tensorjit.backends.llvm.quiet import declare, suffix
 from tensorjit.backends.llvm.registers import Pair, Register, element_type, number, splat, vector_type
 from tensorjit.ir.dtypes import DType
+from tensorjit.records import dataclass
 
 __all__ = ["Memory"]
 

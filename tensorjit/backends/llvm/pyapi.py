@@ -11,7 +11,7 @@ A `HostBuilder` writes one native function that Python calls. Its rules:
 
     arguments   guard, guard_late, guard_array, guard_tuple, guard_same, guard_equal, unbox_python,
                 unbox_numpy
-    arrays      load_array, new_array, view, element_address, load_element, store_element, byte_extent,
+    arrays      load_array, new_array, buffer, view, element_address, load_element, store_element, byte_extent,
                 may_overlap, is_identical, self_overlaps, contiguous_strides, size
     results     box, box_scalar, box_tuple, ret, ret_object
     references  own, empty_slot, replace, take, release, incref, decref
@@ -60,6 +60,7 @@ __all__ = ["CONSTANT_PREFIX", "Constants", "HostBuilder"]
 
 CONSTANT_PREFIX = "tj_const_"
 NULL = PTR(None)
+BUFFERS = 3  # arrays that `buffer` keeps for one place
 BUDGET = 1 << 20  # turns of work before the first interrupt poll
 
 _FLOAT64 = np.dtype("f8")
@@ -165,6 +166,11 @@ class HostBuilder:
         """`with host.loop(n) as i:` counts an i64 from 0 up to n."""
         with self.turns(), counted_loop(self.emit, count) as index:
             yield index
+
+    @property
+    def in_loop(self) -> bool:
+        """Whether what is emitted now may run more than once."""
+        return self._loop_depth > 0
 
     @contextmanager
     def turns(self) -> Iterator[None]:
@@ -318,9 +324,7 @@ class HostBuilder:
         self.guard(self.emit.icmp_signed("==", size, I64(length)))
         return [self.load_field(value, LAYOUT.tuple_items + 8 * i, PTR) for i in range(length)]
 
-    def guard_array(
-        self, value: ir.Value, dtype: DType, rank: int, *, flags: int = 0, absent_flags: int = 0
-    ) -> ArrayValue:
+    def guard_array(self, value: ir.Value, dtype: DType, rank: int, *, flags: int = 0, absent_flags: int = 0) -> ArrayValue:
         """Exactly an ndarray (subclasses miss) of a native dtype and a rank, with NumPy's `flags` set and
         `absent_flags` clear."""
         self.guard(self.has_type(value, object_symbol(self.module, "tj_np_PyArray_Type")))
@@ -397,9 +401,7 @@ class HostBuilder:
         got = self.emit.load(address, typ=memory_type(dtype), align=None if aligned else 1)
         return self.emit.icmp_unsigned("!=", got, I8(0)) if dtype.kind == "b" else got
 
-    def store_element(
-        self, dtype: DType, value: ir.Value, address: ir.Value, *, aligned: bool = True
-    ) -> None:
+    def store_element(self, dtype: DType, value: ir.Value, address: ir.Value, *, aligned: bool = True) -> None:
         """One element from a register into memory."""
         stored = self.emit.zext(value, I8) if dtype.kind == "b" else value
         self.emit.store(stored, address, align=None if aligned else 1)
@@ -413,9 +415,7 @@ class HostBuilder:
             total = dim if total == I64(1) else self.emit.mul(total, dim)
         return total
 
-    def contiguous_strides(
-        self, dtype: DType, dims: Sequence[ir.Value], order: str = "C"
-    ) -> tuple[ir.Value, ...]:
+    def contiguous_strides(self, dtype: DType, dims: Sequence[ir.Value], order: str = "C") -> tuple[ir.Value, ...]:
         """Byte strides of a fresh array."""
         strides: list[ir.Value] = []
         step: ir.Value = I64(dtype.itemsize)
@@ -439,6 +439,53 @@ class HostBuilder:
             object=made,
         )
 
+    def buffer(self, dtype: DType, dims: Sequence[ir.Value], order: str = "C") -> ArrayValue:
+        """`new_array` for code that runs again and again: an array of an earlier turn that nothing refers to any
+        more, of these dims, is given out again. A loop that hands its last two results on needs three."""
+        if not INLINE_REFCOUNT:
+            return self.new_array(dtype, dims, order)
+        slots = [self.empty_slot() for _ in range(BUFFERS)]
+        olds = [self.emit.load(slot, typ=PTR) for slot in slots]
+        ready = self.new_block("buffer")
+        found: list[tuple[ir.Value, ir.Block]] = []
+        for k, old in enumerate(olds):
+            following = self.new_block("next_buffer")
+            self._branch_if_free(old, dims, following)
+            for slot, value in zip(slots[: k + 1], [old, *olds[:k]], strict=True):
+                self.emit.store(value, slot)
+            found.append((old, self.emit.block))
+            self.emit.branch(ready)
+            self.emit.position_at_end(following)
+        flags = I32(abi.ARRAY_F_CONTIGUOUS if order == "F" else 0)
+        made = self._new_from_descr(dtype, dims, NULL, NULL, flags)
+        for slot, value in zip(slots, [made, *olds[:-1]], strict=True):
+            self.emit.store(value, slot)
+        self.decref(olds[-1])
+        found.append((made, self.emit.block))
+        self.emit.branch(ready)
+        self.emit.position_at_end(ready)
+        array = self.emit.phi(PTR)
+        for value, block in found:
+            array.add_incoming(value, block)
+        data = self.load_field(array, LAYOUT.array_data, PTR)
+        strides = self.contiguous_strides(dtype, dims, order)
+        return ArrayValue(dtype, data, tuple(dims), strides, array, array)
+
+    def _branch_if_free(self, array: ir.Value, dims: Sequence[ir.Value], otherwise: ir.Block) -> None:
+        """Go on where an array is there, of these dims, and referred to once."""
+        there = self.new_block("there")
+        self.emit.cbranch(self.emit.icmp_unsigned("!=", array, NULL), there, otherwise)
+        self.emit.position_at_end(there)
+        word = I32 if sys.version_info >= (3, 12) else I64
+        conditions = [self.emit.icmp_unsigned("==", self.emit.load(array, typ=word), word(1))]
+        if dims:
+            sizes = self.load_field(array, LAYOUT.array_dims, PTR)
+            got = [self.load_field(sizes, 8 * i, I64) for i in range(len(dims))]
+            conditions += [self.emit.icmp_unsigned("==", g, d) for g, d in zip(got, dims, strict=True)]
+        free = self.new_block("free")
+        self.emit.cbranch(functools.reduce(self.emit.and_, conditions), free, otherwise)
+        self.emit.position_at_end(free)
+
     def _new_from_descr(
         self, dtype: DType, dims: Sequence[ir.Value], strides: ir.Value, data: ir.Value, flags: ir.Value
     ) -> ir.Value:
@@ -447,9 +494,7 @@ class HostBuilder:
         array_type = object_symbol(self.module, "tj_np_PyArray_Type")
         shape = self.stack_copy(I64, dims)
         rank = I32(len(dims))
-        made = self.call(
-            "tj_np_PyArray_NewFromDescr", array_type, descr, rank, shape, strides, data, flags, NULL
-        )
+        made = self.call("tj_np_PyArray_NewFromDescr", array_type, descr, rank, shape, strides, data, flags, NULL)
         return self.check_object(made)
 
     def view(self, array: ArrayValue) -> ArrayValue:
@@ -490,9 +535,7 @@ class HostBuilder:
         (a_low, a_high), (b_low, b_high) = self.byte_extent(a), self.byte_extent(b)
         first = self.emit.icmp_unsigned("<", a_low, b_high)
         second = self.emit.icmp_unsigned("<", b_low, a_high)
-        filled = self.emit.and_(
-            self.emit.icmp_unsigned("!=", a_low, a_high), self.emit.icmp_unsigned("!=", b_low, b_high)
-        )
+        filled = self.emit.and_(self.emit.icmp_unsigned("!=", a_low, a_high), self.emit.icmp_unsigned("!=", b_low, b_high))
         return self.emit.and_(filled, self.emit.and_(first, second))
 
     def is_identical(self, a: ArrayValue, b: ArrayValue) -> ir.Value:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from llvmlite import ir
 
@@ -32,6 +31,7 @@ from tensorjit.backends.llvm.registers import (
 from tensorjit.backends.llvm.scalars import emit_intrinsic
 from tensorjit.ir.dtypes import F32, U8, DType
 from tensorjit.ir.kernel import Reduction
+from tensorjit.records import dataclass
 
 __all__ = [
     "STACK_DEPTH",

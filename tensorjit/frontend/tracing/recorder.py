@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import dis
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import CellType, FrameType, MappingProxyType
+from types import CellType, CodeType, FrameType, MappingProxyType
 from typing import Any, Final, final
 
 import numpy as np
@@ -17,7 +18,7 @@ from tensorjit.errors import Loc, Problem, TensorJitError, TracerWarning, Unsupp
 from tensorjit.frontend.tracing.marks import has_mark, owner
 from tensorjit.frontend.tracing.places import expression, place, user_frame
 from tensorjit.frontend.tracing.tracer import ArrayTracer, ScalarTracer, SymbolicInt, Tracer
-from tensorjit.frontend.tracing.tree import Guard, Step, Taken, Written
+from tensorjit.frontend.tracing.tree import Guard, Step, Taken, Written, identity
 from tensorjit.passes.specialise.state import Source
 
 BINARY: Final[Mapping[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]]] = MappingProxyType(
@@ -94,7 +95,9 @@ class Recorder:
         self._written: set[Written] = set()
         self._locs: dict[tuple[int, int], Loc] = {}
         self._keep: list[Any] = []  # whose ids are keys above
-        self._indices: dict[int, int] = {}
+        self._indices: dict[int, int] = {}  # id of a captured array: its number
+        self._guarded: set[tuple[int, str]] = set()  # captured constants
+        self._views: dict[int, tuple[int, Any]] = {}  # value: what it is a part of, and by which key
 
     # -- recording ---------------------------------------------------------------------------------------------
 
@@ -107,7 +110,7 @@ class Recorder:
         return self._locs[key]
 
     def emit(
-        self, name: str, operands: Iterable[int] = (), droppable: bool = False, result: bool = True, **attrs: Any
+        self, name: str, operands: Iterable[int] = (), /, *, droppable: bool = False, result: bool = True, **attrs: Any
     ) -> int:
         """Note an op down; the number of its value."""
         index = self.count
@@ -194,32 +197,56 @@ class Recorder:
         return self.emit("call", (function, *args, *keywords.values()), keywords=tuple(keywords), star=())
 
     def call(
-        self, callee: int, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any],
-        first: Sequence[int] = (), writes: bool = False,
-    ) -> Any:  # fmt: skip
-        """A recorded call: `first` are numbers of operands before `args` that `function` has bound already."""
+        self,
+        callee: int,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        writes: bool = False,
+    ) -> tuple[Any, int]:
+        """A recorded call: its result in this run, and the number of it."""
         lifted = [self.lift(a) for a in args]
         named = {k: self.lift(v) for k, v in kwargs.items()}
         result = self.compute(function, *(c for _, c in lifted), **{k: c for k, (_, c) in named.items()})
-        index = self._call_op(callee, [*first, *(i for i, _ in lifted)], {k: i for k, (i, _) in named.items()})
+        index = self._call_op(callee, [i for i, _ in lifted], {k: i for k, (i, _) in named.items()})
         if writes:
             self.note_write(lifted[0][1] if lifted else None)
         return result, index
 
     # -- captured objects --------------------------------------------------------------------------------------
 
-    def capture(self, array: np.ndarray[Any, Any]) -> tuple[int, Any]:
+    def capture(self, array: np.ndarray[Any, Any], source: Source | None = None) -> tuple[int, Any]:
         """An array that the function did not get as an argument: one more input, read at each call."""
         if id(array) not in self._copies:
             if type(array) is not np.ndarray:
                 raise self.refuse(f"an array of class {type(array).__name__}", "pass np.asarray(...) of it")
-            number = self._source_of(array)
+            number = self._source_of(array) if source is None else self._number(source)
             copy = array.copy(order="K")
             copy.flags.writeable = array.flags.writeable
             self._copies[id(array)] = (array, copy)
             self._roots[id(copy)] = ("capture", number)
             self._indices[id(array)] = number
         return self.emit("capture", droppable=True, index=self._indices[id(array)]), self._copies[id(array)][1]
+
+    def captured_array(self, source: Source, value: Any) -> Any:
+        """An array or NumPy scalar that the function reads from a global or its closure."""
+        if isinstance(value, np.generic):
+            return ArrayTracer(self, self.emit("capture", droppable=True, index=self._number(source)), value)
+        index, concrete = self.capture(value, source)
+        return self.wrap(concrete, index)
+
+    def captured_constant(self, source: Source, value: Any) -> None:
+        """A number or string that the function reads so: a constant for as long as it stays what it is."""
+        key = (id(source.container), source.name)
+        if key not in self._guarded:
+            self._guarded.add(key)
+            self.guard("equal", self.emit("capture", droppable=True, index=self._number(source)), value)
+
+    def _number(self, source: Source) -> int:
+        for k, known in enumerate(self.captures):
+            if known.container is source.container and known.name == source.name:
+                return k
+        return self._keep_source(source)
 
     def _source_of(self, array: np.ndarray[Any, Any]) -> int:
         if has_mark(array, self.mark):
@@ -299,7 +326,8 @@ class Recorder:
         if self.strict:
             raise UnsupportedError([Problem(f"{message} (strict=True)", loc, hint)])
         problem = Problem(f"{message}; {what_follows}" if what_follows else message, loc, hint)
-        registry = frame.f_globals.setdefault("__warningregistry__", {})
+        space = getattr(frame.f_globals, "original", frame.f_globals)
+        registry = space.setdefault("__warningregistry__", {})
         module = str(frame.f_globals.get("__name__", "<unknown>"))
         warnings.warn_explicit(problem.render(), TracerWarning, loc.filename, loc.lineno, module, registry)
 
@@ -316,7 +344,8 @@ class Recorder:
 
     def number(self, x: Tracer, kind: Callable[[Any], Any]) -> Any:
         index, concrete = self.lift(x)
-        found = self.compute(kind, concrete)
+        with paused():
+            found = kind(concrete)
         if type(concrete) is not type(found):
             index = self._call_op(self.name(f"builtins.{type(found).__name__}"), [index])
         self.taken(f"a Python {type(found).__name__}", found, _NUMBER_HINTS[type(found)])
@@ -365,10 +394,16 @@ class Recorder:
 
     def subscript(self, x: Tracer, key: Any) -> Any:
         (i, a), (k, c) = self.lift(x), self.lift(key)
-        return self.wrap(self.compute(operator.getitem, a, c), self.emit("subscript", (i, k)))
+        result = self.compute(operator.getitem, a, c)
+        index = self.emit("subscript", (i, k))
+        if isinstance(result, np.ndarray):
+            self._views[index] = (i, _key(key))
+        return self.wrap(result, index)
 
     def set_subscript(self, x: Tracer, key: Any, value: Any) -> None:
         (i, a), (k, c), (v, e) = self.lift(x), self.lift(key), self.lift(value)
+        if self._views.get(v) == (i, _key(key)) and _same_memory(e, a[c]):
+            return  # the end of x[key] += y: the view was changed where it is
         self.compute(operator.setitem, a, c, e)
         self.emit("set_subscript", (i, k, v), result=False)
         self.note_write(a)
@@ -376,9 +411,9 @@ class Recorder:
     # -- attributes and methods --------------------------------------------------------------------------------
 
     def attribute(self, x: Tracer, name: str) -> Any:
-        index, concrete = self.lift(x)
         if name.startswith("__"):  # NumPy and Python probe for protocols
             raise AttributeError(name)
+        index, concrete = self.lift(x)
         found = getattr(concrete, name)  # raises what NumPy raises
         if name == "shape":
             return self._shape(index, concrete)
@@ -515,10 +550,11 @@ _FACTS: Final = frozenset({np.result_type, np.can_cast, np.iscomplexobj, np.isre
 
 def find_source(array: np.ndarray[Any, Any], frame: FrameType, owners: Sequence[Any]) -> Source:
     """Where the code at hand reads an array: its global, its closure's cell, an attribute of the traced object; else the array itself."""
-    names = set(frame.f_code.co_names)
-    for name, value in list(frame.f_globals.items()):
+    names, attributes_read = _names_read(frame.f_code)
+    space = getattr(frame.f_globals, "original", frame.f_globals)
+    for name, value in list(space.items()):
         if value is array and name in names:
-            return Source("global", frame.f_globals, name)
+            return Source("global", space, name)
     for one in owners:
         code = getattr(one, "__code__", None)
         cells: tuple[CellType, ...] = getattr(one, "__closure__", None) or ()
@@ -528,9 +564,21 @@ def find_source(array: np.ndarray[Any, Any], frame: FrameType, owners: Sequence[
         attributes = getattr(one, "__dict__", None)
         if type(attributes) is dict:
             for name, value in attributes.items():
-                if value is array and name in names:
+                if value is array and name in attributes_read:
                     return Source("global", attributes, name)
     return Source("global", {"value": array}, "value")
+
+
+def _names_read(code: CodeType) -> tuple[set[str], set[str]]:
+    """The globals and the attributes that a code object reads."""
+    names: set[str] = set()
+    attributes: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            names.add(instruction.argval)
+        elif instruction.opname == "LOAD_ATTR":
+            attributes.add(instruction.argval)
+    return names, attributes
 
 
 def _content(cell: CellType) -> Any:
@@ -547,6 +595,17 @@ def _same_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
         and a.size > 0
         and owner(a) is owner(b)
     )
+
+
+def _key(key: Any) -> Any:
+    """What tells one key from another."""
+    if isinstance(key, Tracer):
+        return ("traced", key._tj_index)
+    if isinstance(key, (tuple, list)):
+        return (type(key), *map(_key, key))
+    if isinstance(key, slice):
+        return (slice, _key(key.start), _key(key.stop), _key(key.step))
+    return identity(key)
 
 
 def _same_values(a: Any, b: np.ndarray[Any, Any]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any, Literal, final
 
@@ -20,6 +20,7 @@ from tensorjit.errors import Loc, TracingCheckError
 from tensorjit.ir.graph import NO_ATTRS, Block, Builder, Graph, Op, Value
 from tensorjit.ir.types import UNKNOWN
 from tensorjit.passes.specialise.state import Source
+from tensorjit.records import dataclass
 
 Parameters = tuple[tuple[str, str, bool], ...]
 # What an argument was: ("leaf", class), ("static", value), ("tuple" or "list", item, ...).
@@ -398,6 +399,8 @@ def _condition(b: Builder, guard: Guard, value: Value, found: Any) -> tuple[Valu
         return b.add("truth", (value,)), not found
     if isinstance(found, float) and math.isnan(found):
         return b.add("compare", (value, value), attrs={"op": "!="}), False
+    if found is None or isinstance(found, bool):
+        return b.add("truth", (_is(b, value, _const(b, found)),)), False
     equal = b.add("compare", (value, _constant(b, found)), attrs={"op": "=="})
     if isinstance(found, float) and found == 0.0:  # 0.0 == -0.0, but 1 / x tells them apart
         sign = b.add("call", (_numpy(b, "numpy.signbit"), value), attrs=_CALL)

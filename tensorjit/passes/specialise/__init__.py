@@ -17,7 +17,6 @@ Modules: `state` (what one run shares), `join` (what two paths have in common), 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import FunctionType, MappingProxyType
 from typing import Any, final
 
@@ -51,6 +50,7 @@ from tensorjit.passes.specialise.state import (
     Source,
     Specialiser,
 )
+from tensorjit.records import dataclass
 
 __all__ = [
     "Guard",

@@ -87,14 +87,16 @@ def _free(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstrac
 
 @handles("capture")
 def _capture(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
-    index = op.attrs["index"]
-    return s.captured(Source("global", frame.names.arrays[index], "value"), frame.names.arrays[index]["value"])
+    source = frame.names.arrays[op.attrs["index"]]
+    if isinstance(source, dict):
+        source = Source("global", source, "value")
+    return s.captured(source, source.read())
 
 
 @handles("numpy", "import")
 def _numpy(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
     path = op.attrs.get("name") or op.attrs["module"]
-    if path.split(".")[0] not in ("numpy", "math", "builtins", "operator"):
+    if path.split(".")[0] not in ("numpy", "math", "builtins", "operator", "tensorjit"):
         s.b.refuse(f"an import of {path!r} inside a function", "import it at the top of the module")
     found: Any = __import__(path.split(".")[0])
     for part in path.split(".")[1:]:

@@ -196,15 +196,28 @@ def into(
         return out
     result = b.apply(name, args, loop)
     shape = b.shape_of(result)
-    if len(shape) > out.type.rank or any(
-        x == 1 and y != 1 for x, y in zip(reversed(out.type.shape), reversed(shape), strict=False)
-    ):
-        b.fail("ValueError", "non-broadcastable output operand")
+    if not _broadcastable_output(b, shape, out.type.shape):
         return out
     if where is not None:
         result = b.where(where, result, out)
     b.store(out, result)
     return out
+
+
+def _broadcastable_output(b: TypedBuilder, shape: tuple[Dim, ...], out: tuple[Dim, ...]) -> bool:
+    """Check what ufuncs want of `out`: the inputs fit into it, without `out` itself being stretched."""
+    stretched = any(x == 1 and y != 1 for x, y in zip(reversed(out), reversed(shape), strict=False))
+    if len(shape) > len(out) or stretched:
+        whole = [*shape[: len(shape) - len(out)], *(x if y == 1 else y for x, y in zip(shape[-len(out) :], out, strict=False))]
+        text = "non-broadcastable output operand with shape {} doesn't match the broadcast shape {}"
+        b.fail("ValueError", text.format(_shape_text(out), _shape_text(whole)), (*out, *whole))
+        return False
+    return True
+
+
+def _shape_text(shape: Sequence[Dim]) -> str:
+    """A shape as NumPy's messages show it, its sizes to be filled in."""
+    return f"({','.join('{}' for _ in shape)}{',' if len(shape) == 1 else ''})"
 
 
 def _as_operand(s: Specialiser, x: Abstract) -> Abstract:

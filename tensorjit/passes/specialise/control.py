@@ -8,6 +8,7 @@ Loops are built with carried values of settled types; a first turn whose types d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tensorjit.errors import Problem
 from tensorjit.ir import dims
@@ -41,7 +42,7 @@ from tensorjit.passes.specialise.join import (
     values_of,
     widen,
 )
-from tensorjit.passes.specialise.loop_else import without_else
+from tensorjit.passes.specialise.loop_else import inside_of, without_else
 from tensorjit.passes.specialise.operators import compare, truth
 from tensorjit.passes.specialise.state import (
     ENDED,
@@ -69,6 +70,8 @@ def run(s: Specialiser, ops: Sequence[Op], start: int, frame: Frame, rest: Rest)
     for i in range(start, len(ops)):
         op = ops[i]
         s.b.builder.loc = op.loc or s.b.builder.loc
+        if s.b.dead is s.b.builder and not s.in_condition:
+            return _dead(s)
         if op.name in ("if", "for", "while"):
             outcome = _structured(s, op, frame, _after(s, op, ops, i, rest))
             if outcome.kind != "fell":
@@ -247,6 +250,19 @@ def _runner(s: Specialiser, block: Block) -> Callable[[Frame, Rest], Outcome]:
 Runner = Callable[[Frame, Rest], Outcome]
 
 
+def _records(frame: Frame) -> list[tuple[list[Any], int]]:
+    """What the enclosing loop and scope have noted so far."""
+    notes: list[list[Any]] = [] if frame.loop is None else [frame.loop.turns, frame.loop.breaks]
+    notes += [] if frame.scope is None else [frame.scope.returns]
+    return [(n, len(n)) for n in notes]
+
+
+def _forget(records: list[tuple[list[Any], int]]) -> None:
+    """Forget what was noted since."""
+    for notes, count in records:
+        del notes[count:]
+
+
 def branch(
     s: Specialiser,
     condition: Value,
@@ -258,8 +274,7 @@ def branch(
     """An `if` of the typed graph on two runners; joins them, or keeps the paths apart to the end of the program."""
     b = s.b
     mark = b.now
-    loop_records = None if frame.loop is None else (len(frame.loop.turns), len(frame.loop.breaks))
-    scope_records = 0 if frame.scope is None else len(frame.scope.returns)
+    records = _records(frame)
     outcomes: list[Outcome] = []
     builders = []
     for runner in runners:
@@ -283,10 +298,7 @@ def branch(
         if all(t is not None for t in joined):
             return _join_branches(s, condition, outcomes, builders, [t for t in joined if t is not None])
     # the paths stay apart: undo what was noted, and build each to its end
-    if frame.loop is not None and loop_records is not None:
-        del frame.loop.turns[loop_records[0] :], frame.loop.breaks[loop_records[1] :]
-    if frame.scope is not None:
-        del frame.scope.returns[scope_records:]
+    _forget(records)
     return split(s, condition, frame, runners, after)
 
 
@@ -349,10 +361,15 @@ def _for(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
         return _unrolled(s, op, frame, length, item, 0, inits, after)
     before = (len(s.problems), s.needs_static)
     s.needs_static = False
-    outcome = _counted(s, op, frame, iterable, length, item, inits, after)
-    if s.needs_static and isinstance(length, int) and length <= 64:  # an index that must be known: unroll
+    mark, splits, records = s.b.mark(), s.splits, _records(frame)
+    outcome = _counted(s, op, frame.fork(), iterable, length, item, inits, after)
+    short = isinstance(length, int) and length <= 64
+    if short and len(s.problems) > before[0]:  # an index that must be known, or types that change: unroll
         del s.problems[before[0] :]
         s.needs_static = before[1]
+        s.b.go_back(mark)
+        s.splits = splits
+        _forget(records)
         return _unrolled(s, op, frame, length, item, 0, inits, after)
     s.needs_static = s.needs_static or before[1]
     return outcome
@@ -429,6 +446,7 @@ def _unrolled(
     body = op.blocks[0]
 
     def later(outcome: Outcome, own: Frame) -> Outcome:  # after turn `turn`, on a path that runs apart
+        own = own.fork(loop=frame.loop)
         outcome = _turned(s, op, own, outcome, lambda v: _unrolled(s, op, own, length, item, turn + 1, v, after))
         return outcome if outcome.kind == "ended" else after(outcome, own)
 
@@ -513,7 +531,9 @@ def _while(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
 
     def condition(own: Frame, values: Sequence[Abstract]) -> Abstract:
         own.env.update(zip(condition_block.params, values[: len(condition_block.params)], strict=True))
+        outer, s.in_condition = s.in_condition, True
         outcome = run(s, condition_block.ops, 0, own, _no_rest)
+        s.in_condition = outer
         try:
             return truth(s.b, outcome.values[0])
         except Refusal as refusal:
@@ -737,9 +757,7 @@ def _varying(op: Op, body: Block, params: Sequence[Value]) -> list[bool]:
     while stack:
         block = stack.pop()
         for o in block.ops:
-            if o.name in ("for", "while"):
-                continue  # its own continue and break; what it changes comes out as its results
-            stack += o.blocks
+            stack += inside_of(o)  # what a nested loop changes comes out as its results
             if o.name in ("continue", "break") or (o is block.ops[-1] and block is body and o.name == "yield"):
                 for k, v in enumerate(o.operands[: len(params)]):
                     same_everywhere[k] = same_everywhere[k] and v is params[k] and v in passed
@@ -880,6 +898,7 @@ def _peeled(
         inner = own.fork(loop=None)
 
         def later(outcome: Outcome, path: Frame) -> Outcome:
+            path = path.fork(loop=frame.loop)
             outcome = _turned(s, op, path, outcome, lambda v: go_on(path, v, rest))
             return outcome if outcome.kind == "ended" else rest(outcome, path)
 
@@ -939,14 +958,14 @@ def inline(s: Specialiser, frame: Frame, block: Block, inner: Frame, after: Rest
         return after(Outcome("fell", outcome.values), frame.fork(loop=frame.loop))
 
     b = s.b
-    state = (b.builder.ops[:], dict(b.equal), dict(b.upper), len(s.problems), s.splits)
+    mark, problems, splits = b.mark(), len(s.problems), s.splits
     try:
         outcome = run(s, block.ops, 0, inner, rest)
         return Outcome("fell", outcome.values) if outcome.kind == "returned" else outcome
     except NeedScope:
-        b.builder.ops[:] = state[0]
-        b.equal, b.upper, s.splits = state[1], state[2], state[4]
-        del s.problems[state[3] :]
+        b.go_back(mark)
+        s.splits = splits
+        del s.problems[problems:]
     return _scoped(s, block, inner)
 
 

@@ -7,7 +7,6 @@ what type. Nothing is coerced: a Python int and a float do not join, and the cal
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Union, final
 
 from tensorjit.ir import dims
@@ -17,6 +16,7 @@ from tensorjit.ir.signature import same_static
 from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Poison, Sequence_, Static, SymInt, Unbound
 from tensorjit.ops.typed import TypedBuilder
+from tensorjit.records import dataclass
 
 _PY = {bool: PY_BOOL, int: PY_INT, float: PY_FLOAT, complex: PY_COMPLEX}
 

@@ -42,10 +42,10 @@ def _constant(result: Value, value: bool) -> Op:
 
 
 def _breaks(block: Block) -> bool:
-    return any(o.name == "break" or any(map(_breaks, _inside(o))) for o in block.ops)
+    return any(o.name == "break" or any(map(_breaks, inside_of(o))) for o in block.ops)
 
 
-def _inside(op: Op) -> tuple[Block, ...]:
+def inside_of(op: Op) -> tuple[Block, ...]:
     """The blocks of an op whose `break` and `continue` are those of the loop around it."""
     return op.blocks[{"for": 1, "while": 2, "function": len(op.blocks)}.get(op.name, 0) :]
 
@@ -68,7 +68,7 @@ def _jump(op: Op, flag: Value, yes: Value, last: bool) -> Op:
         return replace(op, operands=(*op.operands, yes))
     if op.name == "continue" or (last and op.name == "yield"):
         return replace(op, operands=(*op.operands, flag))
-    inside = _inside(op)
+    inside = inside_of(op)
     if not inside:
         return op
     kept = op.blocks[: len(op.blocks) - len(inside)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import CellType, FunctionType
 from typing import Any, Literal, final
 
@@ -20,6 +20,7 @@ from tensorjit.ops.opdef import OpDef
 from tensorjit.ops.typed import Refusal, TypedBuilder
 from tensorjit.passes.specialise.join import Template
 from tensorjit.passes.specialise.versions import Exits
+from tensorjit.records import dataclass
 
 SourceKind = Literal["global", "cell"]
 
@@ -161,6 +162,7 @@ class Specialiser:
         self.implicit: dict[tuple[int, str], Implicit] = {}
         self.splits = 0
         self.versions = 0
+        self.in_condition = False  # of a while: its block must end in a yield
         self.params: dict[Value, int] = {}  # the leaves of the arguments, then the captured arrays
         self.leaves = 0
         self.symbols: dict[str, tuple[int, int]] = {}

@@ -18,7 +18,6 @@ Code 0: the loop ended with the types that it began with; 2j + 1: go on with tho
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import final
 
 from tensorjit.ir.graph import Value
@@ -26,6 +25,7 @@ from tensorjit.ir.types import PY_INT, ScalarType
 from tensorjit.ops.abstract import Abstract, Static, Unbound
 from tensorjit.ops.typed import TypedBuilder
 from tensorjit.passes.specialise.join import Template, Typed, fill, join, same, template, types_of, values_of, widen
+from tensorjit.records import dataclass
 
 MAX_ALTERNATIVES = 4
 

@@ -32,13 +32,13 @@ The algorithms' sources are named in the modules; the coefficients are made by t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from llvmlite import ir
 
 from tensorjit.backends.llvm.vmath import exponential, hyperbolic, inverse, logarithm, power, trigonometric
 from tensorjit.backends.llvm.vmath.lanes import Lane
+from tensorjit.records import dataclass
 
 __all__ = ["VECTOR_MATH", "Function", "emit"]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.exponential import LN2, LOG2_E, clamped, power_of_two
 from tensorjit.backends.llvm.vmath.lanes import Lane, fma, polynomial, rare, select
 from tensorjit.backends.llvm.vmath.sums import fast_sum, quotient
+from tensorjit.records import dataclass
 
 EXPM1 = {64: table.EXPM1_64, 32: table.EXPM1_32}
 ALL_ONE = {64: 20.0, 32: 10.0}  # tanh is 1 from here on

@@ -8,11 +8,11 @@ sum with e log 2 carried along.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.lanes import Lane, fma, polynomial, rare, select, strictly
+from tensorjit.records import dataclass
 
 LOG = {64: table.LOG_64, 32: table.LOG_32}
 LN2_SHORT = {64: table.LN2_SHORT_64, 32: table.LN2_SHORT_32}  # e times the first part is exact

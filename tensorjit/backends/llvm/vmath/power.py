@@ -9,8 +9,6 @@ C99's special cases, and y = 2 and y = 1/2, which are rounded correctly, are in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llvmlite import ir
 
 from tensorjit.backends.llvm.vmath import coefficients as table
@@ -24,6 +22,7 @@ from tensorjit.backends.llvm.vmath.logarithm import (
     split,
 )
 from tensorjit.backends.llvm.vmath.sums import fast_sum, full_product
+from tensorjit.records import dataclass
 
 HUGE_Y, TINY_Y = 2.0**64, 2.0**-400  # beyond these x^y is settled, and the parts of y log x leave the range
 ALWAYS_NORMAL = 1021.0  # 2^e is a normal number for |e| up to here

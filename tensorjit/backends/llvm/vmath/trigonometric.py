@@ -8,14 +8,13 @@ R. Hanek, Radian reduction for trigonometric functions, 1983).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llvmlite import ir
 
 from tensorjit.backends.llvm.quiet import declare
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, polynomial, rare, select
 from tensorjit.backends.llvm.vmath.sums import fast_sum, quotient
+from tensorjit.records import dataclass
 
 SIN = {64: table.SIN_64, 32: table.SIN_32}
 COS = {64: table.COS_64, 32: table.COS_32}

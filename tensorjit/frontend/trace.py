@@ -1,0 +1,253 @@
+"""The traced frontend: one run of a callable becomes a path of a `TraceTree`, and the tree a generic graph.
+
+* `record(function, args)` runs the function once, on tracers that compute with copies of the arguments.
+* `tree.to_graph(name)` is the graph of all paths recorded so far; `record(..., tree=tree)` adds one.
+* `is_tracing()`, `traced_call(...)`: what a compiled function asks when it is called.
+* `check(...)`, `check_repeat(...)`: whether the trace is what the function does.
+
+Recorded are operators, ufuncs, NumPy functions, methods, indexing and the creation functions. Sizes are symbolic. A value that Python
+demands as a bool, an int or a float becomes a guard, with a TracerWarning. What no protocol shows is not recorded: random
+numbers, the time, plain Python state, and plain NumPy scalars computed of them; they are constants of the trace. (Arrays made that
+way do warn.) `check_repeat` finds those that change from run to run.
+
+The graph may hold, beside the ops of `tensorjit.frontend.script`:
+
+* ``numpy {name}``: a function or class of NumPy or of the builtins by its path, or GuardError
+* ``capture {index}``: the object that `tree.captures[index]` reads: an array (an implicit input), a compiled function
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, final
+
+import numpy as np
+
+from tensorjit.errors import Loc, Problem, TracerWarning
+from tensorjit.frontend.tracing.check import check, compare
+from tensorjit.frontend.tracing.intercept import intercepted
+from tensorjit.frontend.tracing.marks import marked
+from tensorjit.frontend.tracing.recorder import ACTIVE, Recorder, RefusedError
+from tensorjit.frontend.tracing.substitute import Substitute
+from tensorjit.frontend.tracing.tracer import Tracer
+from tensorjit.frontend.tracing.tree import Kind, Parameters, Path, Root, TraceTree
+from tensorjit.records import dataclass
+
+__all__ = [
+    "Recording",
+    "TraceTree",
+    "Tracer",
+    "TracerWarning",
+    "check",
+    "check_repeat",
+    "compare",
+    "is_tracing",
+    "record",
+    "root_of",
+    "traced_call",
+]
+
+_KINDS: Final[Mapping[Any, str]] = MappingProxyType(
+    {
+        inspect.Parameter.POSITIONAL_ONLY: "positional_only",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD: "positional",
+        inspect.Parameter.VAR_POSITIONAL: "var_positional",
+        inspect.Parameter.KEYWORD_ONLY: "keyword_only",
+    }
+)
+_REFUSED = (dict, set, bytearray, memoryview)
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """The tree with this run in it, and what the run returned (computed on copies of the arguments)."""
+
+    tree: TraceTree
+    result: Any
+
+
+def record(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    tree: TraceTree | None = None,
+    strict: bool = False,
+) -> Recording:
+    """Run `function` once and record what it does; the arguments are left as they are.
+
+    `tree` holds earlier runs of the same function. With `strict`, what would warn is an UnsupportedError. Exceptions of the
+    function come out. One tree must not be added to by two threads at once: the later would not hold the earlier's path.
+
+    >>> def scaled(x, y):
+    ...     return 2 * x + y.sum()
+    >>> tree = record(scaled, [np.ones(3), np.ones(4)]).tree
+    >>> [op.name for op in tree.to_graph("scaled").walk()]
+    ['const', 'binary', 'attr', 'call', 'binary', 'return']
+    """
+    parameters, values = _bind(function, tuple(args), dict(kwargs or {}))
+    known = tree or TraceTree(parameters)
+    owners = _owners(function)
+    with intercepted(owners), marked() as mark:
+        recorder = Recorder(mark, known.captures, owners, strict)
+        recorder.count = len(parameters)
+        root: Root = tuple(_kind(v) for v in values)
+        for static in _statics(root):
+            if _by_identity(static):
+                recorder.captured_object(static)
+        copies: dict[int, Any] = {}
+        wrapped = [_wrap(recorder, v, k, k, copies) for k, v in enumerate(values)]
+        token = ACTIVE.set(recorder)
+        try:
+            returned = _call(Substitute(recorder).callable(function), parameters, wrapped)
+            result, concrete = recorder.lift(returned)
+            recorder.check_captures()
+            if recorder.caught is not None:
+                _warn_caught(recorder, recorder.caught)
+        finally:
+            ACTIVE.reset(token)
+    path = Path(root, tuple(recorder.items), result, recorder.rollback)
+    return Recording(known.add(path, recorder.captures), concrete)
+
+
+def root_of(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Root:
+    """The kinds of the arguments of a call: `tree.covers(root)` says whether such were traced."""
+    return tuple(_kind(v) for v in _bind(function, tuple(args), dict(kwargs))[1])
+
+
+def check_repeat(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] | None, tree: TraceTree
+) -> None:
+    """Run the function once more: TracingCheckError where it does something else, or returns something else, without a guard."""
+    one = record(function, args, kwargs, tree)
+    other = record(function, args, kwargs, one.tree)
+    compare("the result of a second trace", other.result, one.result)
+
+
+def is_tracing() -> bool:
+    """Whether the code at hand is being traced."""
+    return ACTIVE.get() is not None
+
+
+def traced_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The call of a compiled function within a trace: recorded as a call of it. NotImplemented where no trace runs, or none of the
+    arguments is traced."""
+    recorder = ACTIVE.get()
+    if recorder is None or not any(_is_traced(a) for a in (*args, *kwargs.values())):
+        return NotImplemented
+    return recorder.compiled(function, args, kwargs)
+
+
+def _is_traced(x: Any) -> bool:
+    return isinstance(x, Tracer) or (type(x) in (tuple, list) and any(map(_is_traced, x)))
+
+
+# -- the arguments ---------------------------------------------------------------------------------------------
+
+
+def _bind(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Parameters, list[Any]]:
+    """The parameters of the graph and the value of each; a callable without a signature takes what it is given."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        if kwargs:
+            raise _refused(f"keywords for {function!r}, whose parameters are not known") from None
+        return tuple((f"x{k}", "positional_only", False) for k in range(len(args))), list(args)
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    parameters: list[tuple[str, str, bool]] = []
+    values: list[Any] = []
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            if bound.arguments[name]:
+                raise _refused(f"the keywords of **{name} are traced", "name the keyword parameters")
+            continue
+        has_default = parameter.default is not parameter.empty
+        parameters.append((name, _KINDS[parameter.kind], has_default))
+        values.append(bound.arguments[name])
+    return tuple(parameters), values
+
+
+def _call(function: Callable[..., Any], parameters: Parameters, values: Sequence[Any]) -> Any:
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for (name, kind, _), value in zip(parameters, values, strict=True):
+        if kind == "keyword_only":
+            kwargs[name] = value
+        elif kind == "var_positional":
+            args += value
+        else:
+            args.append(value)
+    return function(*args, **kwargs)
+
+
+def _kind(value: Any) -> Kind:
+    if isinstance(value, Tracer):
+        value = value._tj_concrete
+    if isinstance(value, (np.ndarray, np.generic)) or type(value) in (int, float, complex):
+        return ("leaf", type(value))
+    if type(value) in (tuple, list):
+        return (type(value).__name__, *map(_kind, value))
+    if isinstance(value, _REFUSED):
+        raise _refused(f"a {type(value).__name__} as an argument", "pass a tuple, or the values one by one")
+    return ("static", value)
+
+
+def _wrap(recorder: Recorder, value: Any, index: int, k: int, copies: dict[int, Any]) -> Any:
+    """What the function gets for an argument: tracers on copies; the same object twice is one copy."""
+    if isinstance(value, Tracer):
+        value = value._tj_concrete  # a trace inside a trace begins afresh
+    if isinstance(value, np.ndarray):
+        if id(value) not in copies:
+            copies[id(value)] = value.copy(order="K")
+            copies[id(value)].flags.writeable = value.flags.writeable
+            recorder.own(copies[id(value)], k)
+        return recorder.wrap(copies[id(value)], index)
+    if type(value) in (tuple, list):
+        items = []
+        for j, item in enumerate(value):
+            at = recorder.emit("subscript", (index, recorder.constant(j)), droppable=True)
+            items.append(_wrap(recorder, item, at, k, copies))
+        return type(value)(items)
+    if isinstance(value, np.generic) or type(value) in (int, float, complex):
+        return recorder.wrap(value, index)
+    return value
+
+
+def _statics(kinds: Sequence[Kind]) -> list[Any]:
+    found: list[Any] = []
+    for kind in kinds:
+        found += [kind[1]] if kind[0] == "static" else _statics(kind[1:]) if kind[0] != "leaf" else []
+    return found
+
+
+def _by_identity(static: Any) -> bool:
+    if static is None or static is Ellipsis or isinstance(static, (bool, int, str, bytes, np.dtype)):
+        return False
+    return not (isinstance(static, type) and static.__module__ in ("numpy", "builtins"))
+
+
+def _owners(function: Any) -> list[Any]:
+    """The objects behind a callable, whose attributes, globals and closures it may read."""
+    found = [function]
+    for name in ("func", "__self__", "__func__", "__wrapped__"):
+        one = getattr(function, name, None)
+        if one is not None and not any(one is f for f in found):
+            found += _owners(one) if name == "func" else [one]
+    call = getattr(type(function), "__call__", None)
+    return [*found, call] if inspect.isfunction(call) else found
+
+
+def _refused(message: str, hint: str = "") -> RefusedError:
+    return RefusedError([Problem(f"{message}, which cannot be traced", None, hint)])
+
+
+def _warn_caught(recorder: Recorder, loc: Loc) -> None:
+    recorder.warn(
+        f"the exception of line {loc.lineno} of {loc.filename} was caught by the traced function, and the trace holds the handler's path only",
+        "test the condition before the operation",
+    )

@@ -1,0 +1,135 @@
+"""The traced function's view of what it captures.
+
+A plain array that a function reads from a global or its closure reaches no protocol until it meets a traced value: `W[0]` or `W.sum()`
+would be constants. So the function runs as a copy whose globals and cells are substitutes: an array is read as a traced value, with
+the name it is read by; a number or a string as it is, with a guard; a plain function of the user's as such a copy again. Functions that
+assign to their globals, and cells that are assigned, are left as they are; so is what is reached through an attribute.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import sys
+from collections.abc import Callable
+from types import CellType, CodeType, FunctionType, MethodType
+from typing import Any, Final, Protocol, final
+
+import numpy as np
+
+from tensorjit.passes.specialise.state import Source
+
+_GUARDED: Final = (bool, int, float, complex, str, type(None))
+
+
+class Captures(Protocol):
+    """What a recorder does with what the function captures."""
+
+    def captured_array(self, source: Source, value: Any) -> Any: ...
+    def captured_constant(self, source: Source, value: Any) -> None: ...
+
+
+@final
+class Globals(dict[str, Any]):
+    """The globals of a function's copy: reads go to the module (LOAD_GLOBAL asks a subclass of dict through `__getitem__`)."""
+
+    __slots__ = ("original", "_substitute")
+
+    def __init__(self, original: dict[str, Any], substitute: Substitute) -> None:
+        super().__init__(original)  # for those who read it as a plain dict: CPython for __builtins__, warnings
+        self.original = original
+        self._substitute = substitute
+
+    def __getitem__(self, name: str) -> Any:
+        return self._substitute.value(Source("global", self.original, name), self.original[name])
+
+
+@final
+class Substitute:
+    """Makes the copies for one run."""
+
+    def __init__(self, recorder: Captures) -> None:
+        self.recorder = recorder
+        self._globals: dict[int, Globals] = {}
+        self._functions: dict[int, tuple[FunctionType, FunctionType]] = {}
+
+    def callable(self, function: Any) -> Callable[..., Any]:
+        """The copy of a function, or of the function behind a method, a partial or an object; other callables as they are."""
+        if isinstance(function, FunctionType):
+            return self.function(function)
+        if isinstance(function, MethodType) and isinstance(function.__func__, FunctionType):
+            return MethodType(self.function(function.__func__), function.__self__)
+        if type(function) is functools.partial:
+            return functools.partial(self.callable(function.func), *function.args, **function.keywords)
+        call = getattr(type(function), "__call__", None)
+        if isinstance(call, FunctionType) and not hasattr(type(function), "__tensorjit_function__"):
+            return MethodType(self.function(call), function)
+        return function  # type: ignore[no-any-return]
+
+    def function(self, function: FunctionType) -> FunctionType:
+        known = self._functions.get(id(function))
+        if known is not None:
+            return known[1]
+        if not _is_users(function):
+            return function
+        space = self._space(function)
+        copy = FunctionType(function.__code__, space, function.__name__, function.__defaults__, function.__closure__)
+        self._functions[id(function)] = (function, copy)
+        cells = self._cells(function)
+        if cells != function.__closure__:
+            copy = FunctionType(function.__code__, space, function.__name__, function.__defaults__, cells)
+            self._functions[id(function)] = (function, copy)
+        copy.__kwdefaults__ = function.__kwdefaults__
+        copy.__dict__.update(function.__dict__)
+        copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
+        return copy
+
+    def _space(self, function: FunctionType) -> dict[str, Any]:
+        original = function.__globals__
+        if isinstance(original, Globals) or _uses(function.__code__, "STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT_STAR"):
+            return original
+        if id(original) not in self._globals:
+            self._globals[id(original)] = Globals(original, self)
+        return self._globals[id(original)]
+
+    def _cells(self, function: FunctionType) -> tuple[CellType, ...] | None:
+        if function.__closure__ is None:
+            return None
+        assigned = _uses(function.__code__, "STORE_DEREF", "DELETE_DEREF")
+        cells = []
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True):
+            cells.append(cell if name in assigned else self._cell(name, cell))
+        return tuple(cells)
+
+    def _cell(self, name: str, cell: CellType) -> CellType:
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            return cell
+        substitute = self.value(Source("cell", cell, name), value)
+        return cell if substitute is value else CellType(substitute)
+
+    def value(self, source: Source, value: Any) -> Any:
+        """What the function reads instead of a captured value."""
+        if type(value) is np.ndarray or isinstance(value, np.generic):
+            return self.recorder.captured_array(source, value)
+        if isinstance(value, FunctionType):
+            return self.function(value)
+        if type(value) in _GUARDED and not source.name.startswith("__"):
+            self.recorder.captured_constant(source, value)
+        return value
+
+
+def _is_users(function: FunctionType) -> bool:
+    """Not one of NumPy, of Python's library or of tensorjit: they are called with what they get."""
+    name = str(function.__globals__.get("__name__", "")).split(".")[0]
+    return name not in ("numpy", "tensorjit") and (name == "__main__" or name not in sys.stdlib_module_names)
+
+
+def _uses(code: CodeType, *operations: str) -> set[Any]:
+    """The names that a code object, or one within it, treats so."""
+    found = {i.argval for i in dis.get_instructions(code) if i.opname in operations}
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _uses(constant, *operations)
+    return found
