@@ -12,7 +12,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tensorjit.api import compiled as _compiled
-from tensorjit.api import script
+from tensorjit.api import script, trace
 from tensorjit.config import options
 from tensorjit.errors import (
     CompileError,
@@ -48,6 +48,7 @@ __all__ = [
     "UnsupportedError",
     "options",
     "script",
+    "trace",
 ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -16,14 +17,16 @@ from typing import Any, NamedTuple, final
 
 from tensorjit import compiler
 from tensorjit.compiler import CallForm, Executable, Source
-from tensorjit.config import Options, changed, current
-from tensorjit.errors import CompileError, FallbackWarning, Problem, UnsupportedError
+from tensorjit.config import Options, changed
+from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, UnsupportedError
 from tensorjit.explain import explain
+from tensorjit.frontend import trace
 from tensorjit.ir.graph import Graph
 from tensorjit.ir.printer import print_graph, print_kernel
 from tensorjit.ir.python_code import python_code
-from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe
+from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe, of_value, same_static
 from tensorjit.passes.specialise import Names, NeedsStatic
+from tensorjit.passes.specialise import Traced as InlinedTrace
 from tensorjit.records import dataclass
 from tensorjit.runtime.callable import NativeCallable
 
@@ -50,11 +53,17 @@ class Bound:
         return list(leaves(self.values))
 
 
-Key = tuple[CallForm, Signature]
+Key = tuple[CallForm, Signature, int]  # the number tells versions apart that differ in what was captured
+MAX_RETRACES = 4  # of one call
 
 
-class Compiled(NativeCallable):
-    """What `script` and `trace` return: callable like the function that it was made of, at native speed."""
+class ScriptFunction(NativeCallable):
+    """What `script` and `trace` return: callable like the function that it was made of, at native speed.
+
+    >>> import tensorjit as tj
+    >>> isinstance(tj.script(lambda x: x + 1), tj.ScriptFunction)
+    True
+    """
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         functools.update_wrapper(self, function)
@@ -62,12 +71,17 @@ class Compiled(NativeCallable):
         self._options = dict(options)
         self._executables: dict[Key, Executable] = {}
         self._static: set[int] = set()
+        self._serial = itertools.count()
         self._misses = 0
         self._retired_hits = 0
         self._failure: CompileError | None = None
         self._lock = threading.RLock()
         self._busy = threading.local()
-        self._signature = inspect.signature(function, follow_wrapped=False)
+        self._signature = self._signature_of(function)
+
+    @staticmethod
+    def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
+        return inspect.signature(function, follow_wrapped=False)
 
     # -- what the subclasses say -------------------------------------------------------------------------------
 
@@ -81,6 +95,10 @@ class Compiled(NativeCallable):
         options = self._chosen()
         if not options.enabled:
             return self.__wrapped__(*args, **kwargs)
+        if trace.is_tracing():
+            recorded = trace.traced_call(self, args, kwargs)
+            if recorded is not NotImplemented:
+                return recorded
         try:
             bound = self._bind(args, kwargs)
         except TypeError:
@@ -152,19 +170,17 @@ class Compiled(NativeCallable):
     def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
         with self._lock:
             key = (bound.form, self._observe(bound, options))
-            found = self._executables.get(key)
-            if found is not None and self._holds(found):
-                return next(k for k in self._executables if k == key), found
-            if found is not None:
-                self._drop(key)
+            for place, found in self._executables.items():
+                if place[:2] == key and self._holds(found):
+                    return place, found
             executable = self._compile(bound, options)
-            key = (bound.form, executable.signature)
+            place = (bound.form, executable.signature, next(self._serial))
             self._make_room(options.cache_size)
-            self._executables[key] = executable
+            self._executables[place] = executable
             self._misses += 1
             if executable.entry is not None:
                 self._install(executable.entry)
-            return key, executable
+            return place, executable
 
     def _compile(self, bound: Bound, options: Options) -> Executable:
         source = self._source()
@@ -186,10 +202,13 @@ class Compiled(NativeCallable):
         raise UnsupportedError(error.problems) from None
 
     def _holds(self, executable: Executable) -> bool:
-        """Whether what was captured is what it was."""
+        """Whether what was captured is what it was: the objects, and the types of the arrays."""
+        specialised = executable.specialised
         try:
-            return all(g.source.read() is g.expected for g in executable.specialised.guards)
-        except (KeyError, ValueError):
+            return all(same_static(g.source.read(), g.expected) for g in specialised.guards) and all(
+                i.signature == of_value(i.source.read()) for i in specialised.implicit
+            )
+        except (KeyError, ValueError, TypeError):
             return False
 
     def _drop(self, key: Key) -> None:
@@ -265,7 +284,7 @@ def _may_be_static(param: ParamSig) -> bool:
     return isinstance(param, ScalarSig) and param.type.python and param.type.dtype.kind in "bi"
 
 
-class ScriptFunction(Compiled):
+class Scripted(ScriptFunction):
     """A function whose source was read."""
 
     def __init__(self, function: FunctionType, options: Mapping[str, Any]) -> None:
@@ -274,7 +293,8 @@ class ScriptFunction(Compiled):
         try:
             self._source()
         except CompileError:
-            if self._options.get("fallback", current().fallback) != "python":
+            chosen = self._chosen()
+            if chosen.enabled and chosen.fallback != "python":
                 raise
 
     def _source(self) -> Source:
@@ -290,11 +310,107 @@ class ScriptFunction(Compiled):
         return self._parsed
 
 
+class Traced(ScriptFunction):
+    """A callable whose runs were recorded: a path for each way that its decisions went."""
+
+    def __init__(self, function: Callable[..., Any], options: Mapping[str, Any], strict: bool = False) -> None:
+        super().__init__(function, options)
+        self._strict = strict
+        self._tree: trace.TraceTree | None = None
+        self._traced: Source | None = None
+
+    @staticmethod
+    def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
+        return trace.signature_of(function, 0)
+
+    @property
+    def paths(self) -> int:
+        """How many paths have been recorded."""
+        return 0 if self._tree is None else self._tree.paths
+
+    def record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Run the callable on copies of these arguments and keep the path that it takes; whether that is a new one."""
+        with self._lock:
+            if self._tree is None:
+                self._signature = trace.signature_of(self.__wrapped__, len(args))
+            before = self._tree
+            self._tree = trace.record(self.__wrapped__, args, kwargs, before, self._strict).tree
+            if self._tree is not before:
+                self._traced = None
+            return self._tree is not before
+
+    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any], tolerance: float | None) -> None:
+        """Compare a second run, and the compiled function, with the callable."""
+        assert self._tree is not None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trace.check_repeat(self.__wrapped__, args, kwargs, self._tree)
+        trace.check(self.__wrapped__, self, args, kwargs, tolerance)
+
+    def _source(self) -> Source:
+        if self._traced is None:
+            if self._tree is None:
+                raise CompileError("nothing has been recorded yet")
+            names = Names(self.__name__, getattr(self.__wrapped__, "__globals__", {}), arrays=self._tree.captures)
+            graph = self._tree.to_graph(self.__name__)
+            defaults = {
+                k: p.default
+                for k, p in enumerate(self._signature.parameters.values())
+                if p.default is not inspect.Parameter.empty
+            }
+            self._traced = Source(graph, names, defaults)
+        return self._traced
+
+    def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
+        if self._tree is None or not self._tree.covers(trace.root_of_values(bound.values)):
+            self.record(*self._arguments(bound))
+        return super()._executable(bound, options)
+
+    def _arguments(self, bound: Bound) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a bound call, to be passed on."""
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for (name, parameter), value in zip(self._signature.parameters.items(), bound.values, strict=True):
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                args += value
+            elif parameter.kind is parameter.KEYWORD_ONLY:
+                kwargs[name] = value
+            else:
+                args.append(value)
+        return tuple(args), kwargs
+
+    def _run(self, executable: Executable, bound: Bound) -> Any:
+        """What no entry serves: a guard failed there. The path is recorded, and the version compiled anew."""
+        try:
+            return super()._run(executable, bound)
+        except GuardError:
+            pass
+        for _ in range(MAX_RETRACES):
+            self.record(*self._arguments(bound))
+            with self._lock:
+                self._drop_if_there(executable)
+                key, executable = self._executable(bound, self._chosen())
+            try:
+                return super()._run(executable, bound)
+            except GuardError:
+                continue
+        raise GuardError(f"{self.__name__} takes another path each time it is traced with the same arguments")
+
+    def _drop_if_there(self, executable: Executable) -> None:
+        for key, known in list(self._executables.items()):
+            if known is executable:
+                self._drop(key)
+
+    def __tensorjit_function__(self) -> Any:
+        source = self._source()
+        return InlinedTrace(source.graph, source.names)
+
+
 @final
 class Lowered:
     """A signature's program at each stage; `as_text(stage)`, then `compile()`."""
 
-    def __init__(self, owner: Compiled, executable: Executable, target: str) -> None:
+    def __init__(self, owner: ScriptFunction, executable: Executable, target: str) -> None:
         self._owner, self._executable, self._target = owner, executable, target
 
     def as_text(self, stage: str = "graph") -> str:
@@ -313,7 +429,7 @@ class Lowered:
             return text
         raise ValueError(f"{stage!r} is no stage: graph, lowered, kernels, llvm, asm")
 
-    def compile(self) -> Compiled:
+    def compile(self) -> ScriptFunction:
         """The compiled object, with this signature in its cache."""
         return self._owner
 

@@ -1,12 +1,12 @@
 """The standard library's dataclasses, made in a quarter of the time.
 
-`dataclasses.dataclass` generates and compiles up to six methods of every class: 0.45 ms each on Python 3.11, and the compiler has
-more than a hundred of them, so that importing them cost as much as compiling a function. Here one method is generated, `__init__`,
-because every value of the IR goes through it; the others are made of `operator.attrgetter`, or shared by all classes.
+`dataclasses.dataclass` generates and compiles up to six methods of every class: 0.45 ms each on Python 3.11, and the compiler
+has more than a hundred of them, so that importing them cost as much as compiling a function. Here one method is generated,
+`__init__`, because every value of the IR goes through it; the others are made of `operator.attrgetter`, or shared by all classes.
 
-To a type checker this is `dataclasses.dataclass`, and `fields` and `replace` take its classes as any other. What the package does not
-use is not there: inherited fields, other settings of `field` than `default`, `default_factory` and `compare`, comparisons other than
-`==` and `<`.
+To a type checker this is `dataclasses.dataclass`, and `fields` and `replace` take its classes as any other. What the package
+does not use is not there: inherited fields, other settings of `field` than `default`, `default_factory` and `compare`,
+comparisons other than `==` and `<`.
 
 >>> @dataclass(frozen=True, slots=True)
 ... class Point:

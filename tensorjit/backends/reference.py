@@ -264,7 +264,9 @@ def _check(run: _Run, op: Op, args: list[Any]) -> None:
 
 
 def _fail(run: _Run, op: Op, exception: str) -> None:
-    raise _exception(exception)(op.attrs["message"].format(*(run.size(d) for d in op.attrs["args"])))
+    kind, text = _exception(exception), op.attrs["message"].format(*(run.size(d) for d in op.attrs["args"]))
+    # NumPy's casting errors are made of dtypes, not of a text
+    raise TypeError(text) if kind.__module__.endswith("._exceptions") else kind(text)
 
 
 def _warn(run: _Run, op: Op, args: list[Any]) -> None:

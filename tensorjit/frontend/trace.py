@@ -5,15 +5,18 @@
 * `is_tracing()`, `traced_call(...)`: what a compiled function asks when it is called.
 * `check(...)`, `check_repeat(...)`: whether the trace is what the function does.
 
-Recorded are operators, ufuncs, NumPy functions, methods, indexing and the creation functions. Sizes are symbolic. A value that Python
-demands as a bool, an int or a float becomes a guard, with a TracerWarning. What no protocol shows is not recorded: random
-numbers, the time, plain Python state, and plain NumPy scalars computed of them; they are constants of the trace. (Arrays made that
-way do warn.) `check_repeat` finds those that change from run to run.
+Recorded are operators, ufuncs, NumPy functions, methods, indexing and the creation functions. Sizes are
+symbolic. A value that Python demands as a bool, an int or a float becomes a guard, with a TracerWarning.
+Arrays, numbers and strings that the function reads from its globals, its closure or a module are inputs and
+guards as well (`tracing.substitute`). What nothing shows is not recorded: random numbers, the time, the
+attributes of objects that are plain numbers; they are constants of the trace. (Arrays that were made by code
+out of sight do warn.) `check_repeat` finds what changes from run to run.
 
 The graph may hold, beside the ops of `tensorjit.frontend.script`:
 
 * ``numpy {name}``: a function or class of NumPy or of the builtins by its path, or GuardError
-* ``capture {index}``: the object that `tree.captures[index]` reads: an array (an implicit input), a compiled function
+* ``capture {index}``: the object that `tree.captures[index]` reads: an array (an implicit input), a compiled
+  function
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ __all__ = [
     "is_tracing",
     "record",
     "root_of",
+    "root_of_values",
+    "signature_of",
     "traced_call",
 ]
 
@@ -78,8 +83,9 @@ def record(
 ) -> Recording:
     """Run `function` once and record what it does; the arguments are left as they are.
 
-    `tree` holds earlier runs of the same function. With `strict`, what would warn is an UnsupportedError. Exceptions of the
-    function come out. One tree must not be added to by two threads at once: the later would not hold the earlier's path.
+    `tree` holds earlier runs of the same function. With `strict`, what would warn is an UnsupportedError.
+    Exceptions of the function come out. One tree must not be added to by two threads at once: the later would
+    not hold the earlier's path.
 
     >>> def scaled(x, y):
     ...     return 2 * x + y.sum()
@@ -90,7 +96,7 @@ def record(
     parameters, values = _bind(function, tuple(args), dict(kwargs or {}))
     known = tree or TraceTree(parameters)
     owners = _owners(function)
-    with intercepted(owners), marked() as mark:
+    with intercepted(), marked() as mark:
         recorder = Recorder(mark, known.captures, owners, strict)
         recorder.count = len(parameters)
         root: Root = tuple(_kind(v) for v in values)
@@ -106,8 +112,14 @@ def record(
             recorder.check_captures()
             if recorder.caught is not None:
                 _warn_caught(recorder, recorder.caught)
+        except Exception as error:
+            if recorder.refusal is None or error is recorder.refusal:
+                raise
+            raise recorder.refusal from error
         finally:
             ACTIVE.reset(token)
+    if recorder.refusal is not None:
+        raise recorder.refusal  # the function caught it
     path = Path(root, tuple(recorder.items), result, recorder.rollback)
     return Recording(known.add(path, recorder.captures), concrete)
 
@@ -117,10 +129,14 @@ def root_of(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
     return tuple(_kind(v) for v in _bind(function, tuple(args), dict(kwargs))[1])
 
 
-def check_repeat(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] | None, tree: TraceTree
-) -> None:
-    """Run the function once more: TracingCheckError where it does something else, or returns something else, without a guard."""
+def root_of_values(values: Sequence[Any]) -> Root:
+    """The kinds of the values of the parameters."""
+    return tuple(_kind(v) for v in values)
+
+
+def check_repeat(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] | None, tree: TraceTree) -> None:
+    """Run the function once more: TracingCheckError where it does something else, or returns something else,
+    without a guard."""
     one = record(function, args, kwargs, tree)
     other = record(function, args, kwargs, one.tree)
     compare("the result of a second trace", other.result, one.result)
@@ -132,8 +148,8 @@ def is_tracing() -> bool:
 
 
 def traced_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """The call of a compiled function within a trace: recorded as a call of it. NotImplemented where no trace runs, or none of the
-    arguments is traced."""
+    """The call of a compiled function within a trace: recorded as a call of it. NotImplemented where no trace
+    runs, or none of the arguments is traced."""
     recorder = ACTIVE.get()
     if recorder is None or not any(_is_traced(a) for a in (*args, *kwargs.values())):
         return NotImplemented
@@ -147,16 +163,9 @@ def _is_traced(x: Any) -> bool:
 # -- the arguments ---------------------------------------------------------------------------------------------
 
 
-def _bind(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Parameters, list[Any]]:
-    """The parameters of the graph and the value of each; a callable without a signature takes what it is given."""
-    try:
-        signature = inspect.signature(function, follow_wrapped=False)
-    except (TypeError, ValueError):
-        if kwargs:
-            raise _refused(f"keywords for {function!r}, whose parameters are not known") from None
-        return tuple((f"x{k}", "positional_only", False) for k in range(len(args))), list(args)
+def _bind(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Parameters, list[Any]]:
+    """The parameters of the graph and the value of each."""
+    signature = signature_of(function, len(args))
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
     parameters: list[tuple[str, str, bool]] = []
@@ -170,6 +179,22 @@ def _bind(
         parameters.append((name, _KINDS[parameter.kind], has_default))
         values.append(bound.arguments[name])
     return tuple(parameters), values
+
+
+def signature_of(function: Callable[..., Any], count: int) -> inspect.Signature:
+    """The signature of a callable; a ufunc has its inputs, and a callable that does not know its own has
+    `count` parameters.
+
+    >>> signature_of(np.hypot, 2)
+    <Signature (x0, x1, /)>
+    """
+    if not isinstance(function, np.ufunc):
+        try:
+            return inspect.signature(function, follow_wrapped=False)
+        except (TypeError, ValueError):
+            pass
+    names = [f"x{k}" for k in range(function.nin if isinstance(function, np.ufunc) else count)]
+    return inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in names])
 
 
 def _call(function: Callable[..., Any], parameters: Parameters, values: Sequence[Any]) -> Any:
@@ -238,7 +263,7 @@ def _owners(function: Any) -> list[Any]:
         one = getattr(function, name, None)
         if one is not None and not any(one is f for f in found):
             found += _owners(one) if name == "func" else [one]
-    call = getattr(type(function), "__call__", None)
+    call = type(function).__call__
     return [*found, call] if inspect.isfunction(call) else found
 
 
@@ -248,6 +273,7 @@ def _refused(message: str, hint: str = "") -> RefusedError:
 
 def _warn_caught(recorder: Recorder, loc: Loc) -> None:
     recorder.warn(
-        f"the exception of line {loc.lineno} of {loc.filename} was caught by the traced function, and the trace holds the handler's path only",
+        f"the exception of line {loc.lineno} of {loc.filename} was caught by the traced function, "
+        "and the trace holds the handler's path only",
         "test the condition before the operation",
     )

@@ -185,6 +185,7 @@ def _linspace(
         b.refuse("np.linspace between arrays", "use numbers")
     count = b.dim(num)
     b.check("ge", count, 0, "ValueError", "Number of samples, {}, must be non-negative.", (count,))
+    count = max(count, 0) if isinstance(count, int) else count
     closed = bool(b.static(endpoint, "endpoint"))
     given, step_too = b.dtype_argument(dtype), bool(b.static(retstep, "retstep"))
     work = b.common_dtype((*ends, Static(0.0)))

@@ -48,10 +48,6 @@ class Over:
     def count(self) -> Dim:
         return dims.product(self.shape[a] for a in self.axes)
 
-    @property
-    def kept(self) -> Dim:
-        return dims.product(d for k, d in enumerate(self.shape) if k not in self.axes)
-
 
 def over(b: TypedBuilder, a: Abstract, axis: Abstract, keepdims: Abstract) -> Over:
     """The operand of a reduction; an axis of 0 or -1 is allowed for rank 0, as in NumPy."""
@@ -193,10 +189,8 @@ def _call(b: TypedBuilder, function: str, o: Over, dtype: DType, **keywords: Any
 
 
 def _not_empty(b: TypedBuilder, o: Over, ufunc: str) -> None:
-    """NumPy's error for an empty extent; an empty result needs none."""
     message = f"zero-size array to reduction operation {ufunc} which has no identity"
-    need = o.count if isinstance(o.kept, int) and o.kept > 0 else dims.maximum(o.count, 1 - o.kept)
-    b.check("gt", need, 0, "ValueError", message)
+    b.check("gt", o.count, 0, "ValueError", message)
 
 
 def _logic_rule(name: str, ufunc: str) -> Rule:

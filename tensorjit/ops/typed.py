@@ -72,6 +72,7 @@ class TypedBuilder:
         self.ambiguous: set[Value] = set()  # copies where NumPy might have given a view
         self.sizes: dict[Value, DimExpr] = {}  # Python ints that stand for sizes
         self.birth: dict[str, int] = {}  # the order in which symbols were made
+        self.output: tuple[tuple[Dim, ...], ...] = ()  # the shape of the `out=` of the ufunc at hand, for its messages
         self.dead: Builder | None = None  # the block in which nothing more is reached
         self._count = 0
 
@@ -525,11 +526,11 @@ class TypedBuilder:
 
     def broadcast_shapes(self, shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
         """The common shape, checked at run time where it is not known; ValueError as NumPy's where there is none."""
-        shapes = [s for s in shapes if s]
+        shown = [*shapes, *self.output]
         rank = max((len(s) for s in shapes), default=0)
         out: list[Dim] = []
         for axis in range(-rank, 0):
-            out.append(self._broadcast([s[axis] for s in shapes if len(s) >= -axis], shapes))
+            out.append(self._broadcast([s[axis] for s in shapes if len(s) >= -axis], shown))
         return tuple(out)
 
     def _broadcast(self, sizes: Sequence[Dim], shapes: Sequence[tuple[Dim, ...]]) -> Dim:
@@ -648,18 +649,21 @@ class TypedBuilder:
 
     def empty(self, shape: Sequence[Dim], dtype: DType, layout: Layout = "C") -> Value:
         """A fresh array, its elements not set; ValueError at run time for a negative size."""
+        return self.add("empty", (), ArrayType(dtype, self._lengths(shape), layout))
+
+    def _lengths(self, shape: Sequence[Dim]) -> tuple[Dim, ...]:
+        """The sizes of a new array, checked not to be negative."""
         for d in shape:
             self.check("ge", d, 0, "ValueError", "negative dimensions are not allowed")
-        return self.add("empty", (), ArrayType(dtype, tuple(shape), layout))
+        return tuple(max(d, 0) if isinstance(d, int) else d for d in shape)
 
     def full(self, shape: Sequence[Dim], fill: Abstract, dtype: DType, layout: Layout = "C") -> Value:
         """A fresh array of one value (a scalar), converted as assignment converts it."""
-        for d in shape:
-            self.check("ge", d, 0, "ValueError", "negative dimensions are not allowed")
+        lengths = self._lengths(shape)
         scalar = self._operand(fill, dtype)
         if isinstance(scalar.type, ArrayType):
             scalar = self.load(scalar)
-        return self.add("full", (self.cast_scalar(scalar, ScalarType(dtype)),), ArrayType(dtype, tuple(shape), layout))
+        return self.add("full", (self.cast_scalar(scalar, ScalarType(dtype)),), ArrayType(dtype, lengths, layout))
 
     def iota(self, length: Dim, start: Abstract, step: Abstract, dtype: DType) -> Value:
         """start + k * step for k in range(length), computed in `dtype` (f16 in f32); start and step are scalars."""

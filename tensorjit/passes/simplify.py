@@ -20,8 +20,9 @@ from tensorjit.passes.cse import cse
 from tensorjit.passes.dce import dce
 
 _EFFECTS = frozenset(
-    {"bind", "check", "broadcast_dim", "index_check", "fit_int", "store", "library", "raise", "while", "unreachable", "return"}
-)
+    {"bind", "check", "warn", "broadcast_dim", "index_check", "fit_int", "store", "library", "raise", "while", "unreachable",
+     "return"}
+)  # fmt: skip
 # Python operators that cannot raise on the numbers they take
 _SAFE_PYTHON = frozenset(
     {"py_not", "py_eq", "py_ne", "py_lt", "py_le", "py_gt", "py_ge", "py_and", "py_or", "py_xor", "py_float"}

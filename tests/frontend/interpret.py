@@ -81,13 +81,15 @@ def callable_of(
     free: Mapping[str, Any],
     defaults: Sequence[Any],
     kwdefaults: Mapping[str, Any],
+    captures: Sequence[Any] = (),
 ) -> Callable[..., Any]:
+    """`captures` has a `read()` for each object that a trace captured."""
     parameters = graph.attrs["parameters"]
     bind = _binder(parameters, defaults, kwdefaults)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         env: Env = dict(zip(graph.params, bind(*args, **kwargs), strict=True))
-        end, values = _Run(names, free).block(graph.block, env)
+        end, values = _Run(names, free, captures).block(graph.block, env)
         assert end == "return", end
         return values[0]
 
@@ -121,9 +123,10 @@ def _binder(
 
 
 class _Run:
-    def __init__(self, names: Mapping[str, Any], free: Mapping[str, Any]) -> None:
+    def __init__(self, names: Mapping[str, Any], free: Mapping[str, Any], captures: Sequence[Any]) -> None:
         self.names = names
         self.free = free
+        self.captures = captures
 
     def block(self, block: Block, env: Env) -> tuple[str, list[Any]]:
         for op in block.ops[:-1]:
@@ -214,6 +217,16 @@ class _Run:
     def op_free(self, op: Op) -> Any:
         return self.free[op.attrs["name"]]
 
+    def op_numpy(self, op: Op) -> Any:
+        first, *rest = op.attrs["name"].split(".")
+        found: Any = importlib.import_module(first)
+        for part in rest:
+            found = getattr(found, part)
+        return found
+
+    def op_capture(self, op: Op) -> Any:
+        return self.captures[op.attrs["index"]].read()
+
     def op_import(self, op: Op) -> Any:
         return importlib.import_module(op.attrs["module"])
 
@@ -290,7 +303,7 @@ class _Run:
         kinds = {name: kind for name, kind, _ in op.attrs["graph"].attrs["parameters"]}
         keyword = {n: v for n, v in given.items() if kinds[n] == "keyword_only"}
         plain = [v for n, v in given.items() if n not in keyword]
-        return callable_of(op.attrs["graph"], self.names, free, plain, keyword)
+        return callable_of(op.attrs["graph"], self.names, free, plain, keyword, self.captures)
 
 
 def _spliced(op: Op, values: Sequence[Any], first: int = 0) -> list[Any]:

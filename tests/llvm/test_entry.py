@@ -528,7 +528,7 @@ def test_temporaries_are_freed_on_every_exit() -> None:
     assert function(0) is None
     with pytest.raises(RuntimeError, match="boom"):
         function(1)
-    with pytest.raises(LookupError, match=r"error 3: \(10, -20, -?\d+, -?\d+\)"):
+    with pytest.raises(LookupError, match=r"error 3: \(10, -20(, -?\d+)*\)"):
         function(2)
     assert is_miss(function(3))
     assert len(alive) == 4 and not any(ref() for ref in alive)

@@ -15,6 +15,7 @@ from tensorjit.compiler import LOWER, SIMPLIFY, CallForm, native, run_passes
 from tensorjit.ir.dims import Dim, symbol
 from tensorjit.ir.dtypes import from_numpy
 from tensorjit.ir.graph import Builder, Graph, Value
+from tensorjit.ir.printer import print_graph
 from tensorjit.ir.signature import observe as observe_types
 from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, Layout, ScalarType, Type
 from tensorjit.ir.verifier import verify_graph
@@ -34,8 +35,21 @@ class _Call(NativeCallable):
         raise AssertionError("the entry does not take the arguments that it was compiled for")
 
 
+_compiled: dict[Any, _Call] = {}
+
+
 def run_native(graph: Graph, args: Sequence[object]) -> object:
-    """Through every pass and LLVM; all arrays may be written."""
+    """Through every pass and LLVM; all arrays may be written. Equal graphs are compiled once."""
+    key = print_graph(graph), observe_types(args)
+    call = _compiled.get(key)
+    if call is None:
+        if len(_compiled) >= 32:
+            _compiled.pop(next(iter(_compiled)))._evict_all()
+        call = _compiled[key] = _compile(graph, args)
+    return call(*args)
+
+
+def _compile(graph: Graph, args: Sequence[object]) -> _Call:
     verify_graph(graph, "specialised")
     order = tuple(range(len(args)))
     written = frozenset(k for k in order if isinstance(graph.params[k].type, ArrayType))
@@ -44,10 +58,7 @@ def run_native(graph: Graph, args: Sequence[object]) -> object:
     call = _Call()
     given = Specialised(graph, order, (), (), written), observe_types(args), CallForm(len(order), (), order)
     call._install(native().compile_graph(lowered, *given, "host"))
-    try:
-        return call(*args)
-    finally:
-        call._evict_all()
+    return call
 
 
 BACKENDS: dict[str, Run] = {"reference": reference.run, "llvm": run_native}
@@ -141,29 +152,33 @@ def fresh(args: Sequence[Any]) -> list[Any]:
     return copies
 
 
-def same(found: Any, wanted: Any) -> str:
-    """What differs between two results; nothing where they are equal to the bit, NaN being equal to NaN."""
+def same(found: Any, wanted: Any, ulps: int = 0) -> str:
+    """What differs between two results; nothing where they are equal to the bit (or to `ulps`), NaN being equal to NaN."""
     if isinstance(wanted, (tuple, list)):
         if type(found) is not type(wanted) or len(found) != len(wanted):
             return f"{found!r} is not {wanted!r}"
-        return "".join(same(f, w) for f, w in zip(found, wanted, strict=True))
+        return "".join(same(f, w, ulps) for f, w in zip(found, wanted, strict=True))
     if type(found) is not type(wanted):
         return f"a {type(found).__name__} where NumPy gives a {type(wanted).__name__}"
     if isinstance(wanted, (np.ndarray, np.generic)):
         if found.dtype != wanted.dtype or found.shape != wanted.shape:
             return f"{found.dtype}{found.shape} where NumPy gives {wanted.dtype}{wanted.shape}"
-        return "" if _equal(np.asarray(found), np.asarray(wanted)) else f"{found!r} is not {wanted!r}"
+        return "" if _equal(np.asarray(found), np.asarray(wanted), ulps) else f"{found!r} is not {wanted!r}"
     if isinstance(wanted, (float, complex)):
         return "" if _equal(np.asarray(found), np.asarray(wanted)) else f"{found!r} is not {wanted!r}"
     return "" if found == wanted else f"{found!r} is not {wanted!r}"
 
 
-def _equal(found: Any, wanted: Any) -> bool:
+def _equal(found: Any, wanted: Any, ulps: int = 0) -> bool:
     if wanted.dtype.kind == "c":
-        return _equal(found.real, wanted.real) and _equal(found.imag, wanted.imag)
+        return _equal(found.real, wanted.real, ulps) and _equal(found.imag, wanted.imag, ulps)
     if wanted.dtype.kind != "f":
         return bool((found == wanted).all())
     alike = (found == wanted) & (np.signbit(found) == np.signbit(wanted))
+    if ulps:
+        bits = f"i{wanted.dtype.itemsize}"
+        near = np.abs(found.view(bits).astype("i8") - wanted.view(bits).astype("i8")) <= ulps
+        alike |= (found == wanted) | (near & np.isfinite(wanted))
     return bool((alike | ((found != found) & (wanted != wanted))).all())
 
 
@@ -187,7 +202,7 @@ def check(backend: Run) -> Iterator[Check]:
     `rule` gets a builder and abstract values; a string is the name of a row. `numpy` gets the arguments.
     """
 
-    def run(rule: Any, numpy: Callable[..., Any], *args: Any, message: bool = True) -> None:
+    def run(rule: Any, numpy: Callable[..., Any], *args: Any, message: bool = True, ulps: int = 0) -> None:
         made = (lambda b, *xs: b.call(rule, *xs)) if isinstance(rule, str) else rule
         ours, theirs = fresh(args), fresh(args)
         graph = build(made, ours)
@@ -197,8 +212,8 @@ def check(backend: Run) -> Iterator[Check]:
         if wanted.error is not None:
             assert not message or found.message == wanted.message, f"{where}: {found.message!r}, not {wanted.message!r}"
             return
-        assert not (difference := same(found.result, wanted.result)), f"{where}: {difference}"
+        assert not (difference := same(found.result, wanted.result, ulps)), f"{where}: {difference}"
         for k, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            assert not isinstance(one, np.ndarray) or not same(one, other), f"{where}: argument {k}: {one}, not {other}"
+            assert not isinstance(one, np.ndarray) or not same(one, other, ulps), f"{where}: argument {k}: {one}, not {other}"
 
     yield run

@@ -30,13 +30,13 @@ __all__ = [
     "STATUS_EXCEPTION",
     "STATUS_GUARD",
     "STATUS_OK",
+    "SWAPPED",
     "ArrayValue",
     "Layout",
     "LayoutError",
     "ObjectValue",
     "ScalarValue",
     "Value",
-    "byte_order",
     "context_field",
     "global_variable",
     "memory_type",
@@ -150,15 +150,14 @@ def memory_type(dtype: DType) -> ir.Type:
     return I8 if dtype.kind == "b" else register_type(dtype)
 
 
-def byte_order(dtype: DType) -> int:
-    """The character that a native descriptor of this dtype holds for its byte order."""
-    return ord(dtype.newbyteorder("=").byteorder)
-
-
 def type_numbers(dtype: DType) -> tuple[int, ...]:
     """NumPy's type numbers that mean this dtype here: `long` and `long long` are two numbers for one
     int64."""
     return tuple(sorted({np.dtype(c).num for c in "?bBhHiIlLqQefdFD" if np.dtype(c) == dtype}))
+
+
+SWAPPED = ">" if sys.byteorder == "little" else "<"
+"""What a descriptor holds for its byte order where that is not the machine's."""
 
 
 # -- layouts ---------------------------------------------------------------------------------------

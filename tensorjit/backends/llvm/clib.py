@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import functools
 from collections.abc import Iterable
 
@@ -46,13 +45,9 @@ def c_symbols(names: Iterable[str]) -> dict[str, int]:
 
 @functools.cache
 def _address(name: str) -> int | None:
-    for library in _libraries():
-        function = getattr(library, name, None)
-        if function is not None:
-            return ctypes.cast(function, ctypes.c_void_p).value
-    return None
+    function = getattr(_PROCESS, name, None)
+    return None if function is None else ctypes.cast(function, ctypes.c_void_p).value
 
 
-@functools.cache
-def _libraries() -> tuple[ctypes.CDLL, ...]:
-    return (ctypes.CDLL(ctypes.util.find_library("m")), ctypes.CDLL(None))
+# CPython links the C library's mathematics; looking for it by name would start ldconfig and gcc
+_PROCESS = ctypes.CDLL(None)

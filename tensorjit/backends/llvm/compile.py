@@ -70,15 +70,16 @@ def emit(lowered: Graph, specialised: Specialised, signature: Signature, form: A
     """The module of one entry."""
     order, params = _given(signature, form, specialised)
     place = {leaf: k for k, leaf in enumerate(order)}
+    aligned = all(sig.aligned for sig in flat(signature.params) if isinstance(sig, ArraySig))
+    driver = Driver(lowered, OPS, Target(_vector_bytes(engine)), aligned)
     spec = EntrySpec(
         params,
         form.keywords,
         _captures(specialised),
         _equal_dims(signature, order),
         _overlaps(signature, specialised, order),
+        fp_status=driver.reads_flags,
     )
-    aligned = all(sig.aligned for sig in flat(signature.params) if isinstance(sig, ArraySig))
-    driver = Driver(lowered, OPS, Target(_vector_bytes(engine)), aligned)
 
     def body(host: HostBuilder, values: list[Any]) -> None:
         given = list(_leaves(values[: len(params)]))
@@ -90,7 +91,7 @@ def emit(lowered: Graph, specialised: Specialised, signature: Signature, form: A
 
     report = reporter(fused_names(lowered))
     entry = entries.build_entry(spec, body, arch=engine.arch, raiser=raiser, report=report)
-    return Code(entry, getattr(driver, "wants_pipeline", False))
+    return Code(entry, driver.wants_pipeline)
 
 
 def fused_names(lowered: Graph) -> Sequence[str]:

@@ -341,7 +341,8 @@ def _for(d: Driver, op: Op) -> None:
                 _close(inner, registers, b.block)
                 b.cbranch(b.icmp_signed("<", following, end), turn, rest)
                 b.position_at_end(rest)
-                d.host.charge(b.sub(end, first))
+                with b.if_then(b.icmp_signed("<", end, count), likely=False):
+                    d.host.charge(I64(STRIP))  # what is left over, a loop around charges
                 following = end
             first.add_incoming(following, b.block)
             _close(heads, registers, b.block)
@@ -401,10 +402,13 @@ def _is_short(count: ir.Value) -> bool:
 
 
 def _charge_turn(d: Driver, op: Op) -> None:
-    """A turn of a loop that is not stripped: kernels and inner loops charge their own work, a library does not."""
-    if any(o.name == "library" for o in walk(op.blocks[-1])):
+    """After a turn of a loop without strips: a library may have taken long, an inner loop up to a strip."""
+    names = {o.name for block in op.blocks for o in walk(block)}
+    if "library" in names:
         d.host.poll()
-    elif not (is_quiet(op) and not any(o.name in LOOPS or o.name == "launch" for o in walk(op.blocks[0]))):
+    elif names & LOOPS:
+        d.host.charge(I64(STRIP // 4))
+    elif op.name == "while" or not is_quiet(op) or "launch" in names:
         d.host.charge(I64(64))
 
 
@@ -416,6 +420,8 @@ def _while(d: Driver, op: Op) -> None:
         before, head = b.block, d.host.new_block("loop")
         b.branch(head)
         b.position_at_end(head)
+        count = b.phi(I64)
+        count.add_incoming(I64(0), before)
         heads = carried.phis(before, carried.first)
         carried.bind(heads)
         for p, q in zip(condition.params, body.params, strict=True):
@@ -434,7 +440,13 @@ def _while(d: Driver, op: Op) -> None:
         b.position_at_end(latch)
         if carried.rest:
             registers = carried.latch()
-            d.host.charge(I64(64))
+            following = b.add(count, I64(1))
+            if is_quiet(op) and not any(o.name in LOOPS or o.name == "launch" for o in walk(body)):
+                with b.if_then(b.icmp_unsigned("==", b.and_(following, I64(STRIP - 1)), I64(0)), likely=False):
+                    d.host.charge(I64(STRIP))
+            else:
+                _charge_turn(d, op)
+            count.add_incoming(following, b.block)
             _close(heads, registers, b.block)
             b.branch(head)
         else:

@@ -40,7 +40,7 @@ from tensorjit.backends.llvm.kernels import Target, emit_kernel
 from tensorjit.backends.llvm.pyapi import NULL, HostBuilder
 from tensorjit.backends.llvm.registers import Pair, Register, constant, map_parts, scalar_type
 from tensorjit.backends.llvm.scalars import eval_expr
-from tensorjit.errors import Loc
+from tensorjit.errors import GuardError, Loc
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim, DimExpr
 from tensorjit.ir.dtypes import BOOL, DType
@@ -54,6 +54,7 @@ from tensorjit.records import dataclass
 __all__ = ["Driver", "ErrorSite", "make_exception", "resolve"]
 
 Item = Any
+GUARD_ERROR = "tensorjit.errors.GuardError"
 """An ArrayValue, or a register."""
 
 _RELATIONS = {"eq": "==", "ge": ">=", "gt": ">"}
@@ -111,7 +112,7 @@ class Driver:
         self.table = table
         self.target = target
         self.aligned = aligned  # every element of every argument
-        self.wants_pipeline = _turns_over_elements(graph)
+        self.wants_pipeline = _turns_over_scalars(graph)
         self.sides = Sides(graph)
         self.errors: list[ErrorSite] = []
         self.env: dict[Value, Item] = {}
@@ -359,10 +360,10 @@ class Driver:
         return phi
 
 
-def _turns_over_elements(graph: Graph) -> bool:
-    """Whether there is a loop whose turns touch single elements: LLVM's own passes pay there."""
-    loops = [op for op in graph.walk() if op.name in LOOPS]
-    return any(o.name in ("load", "store") for op in loops for block in op.blocks for o in walk(block))
+def _turns_over_scalars(graph: Graph) -> bool:
+    """Whether there is a loop whose turns compute on scalars alone: LLVM's own passes pay there."""
+    loops = [op for op in graph.walk() if op.name in LOOPS and control.is_quiet(op)]
+    return any({"launch"}.isdisjoint(o.name for block in op.blocks for o in walk(block)) for op in loops)
 
 
 @final
@@ -768,6 +769,9 @@ def _sequence(d: Driver, kind: str, items: Sequence[Any], values: Iterator[Value
 def _raise(d: Driver, op: Op) -> None:
     kind = op.attrs.get("class") or op.attrs["exception"]
     message = op.attrs.get("message", "")
+    if kind in (GuardError, GUARD_ERROR):  # nothing has happened yet: the call may be made again, another way
+        d.host.fail_guard()
+        return
     if not op.operands:
         d.host.raise_error(d.error(kind, message))
         return

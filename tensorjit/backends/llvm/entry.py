@@ -165,9 +165,7 @@ class CellParam:
     param: Param
 
 
-Param = (
-    ArrayParam | ScalarParam | StaticParam | NoneParam | OpaqueParam | TupleParam | GlobalParam | CellParam
-)
+Param = ArrayParam | ScalarParam | StaticParam | NoneParam | OpaqueParam | TupleParam | GlobalParam | CellParam
 
 Relation = Literal["disjoint", "identical", "overlapping", "disjoint or identical"]
 
@@ -245,9 +243,7 @@ def build_entry(
     """
     code = EntryCode(ir.Module("tj_entry") if module is None else module, constants or Constants())
     function = ir.Function(code.module, VECTORCALL, _ENTRY)
-    host = HostBuilder(
-        function, constants=code.constants, arch=arch, fp_status=spec.fp_status, raiser=raiser, report=report
-    )
+    host = HostBuilder(function, constants=code.constants, arch=arch, fp_status=spec.fp_status, raiser=raiser, report=report)
     counters = _define_globals(code.module)
     checker = _Checker(host, spec, function.args)
     # counted before the checks: comparing static values may run code that drops this entry
@@ -261,6 +257,9 @@ def build_entry(
         emit_miss=lambda: _emit_miss(host, function, counters),
         emit_leave=lambda: _count(host.emit, counters["tj_in_use"], -1),
     )
+    for defined in code.module.functions:
+        if not defined.is_declaration:
+            defined.attributes.add("nounwind")  # no C exception passes here: without tables that say how, objects are smaller
     return code
 
 
@@ -324,10 +323,7 @@ class _Checker:
     def check(self) -> list[Value]:
         host = self.host
         self._check_call_form()
-        values = [
-            self._read(param, host.load_field(self.args, 8 * i, PTR))
-            for i, param in enumerate(self.spec.params)
-        ]
+        values = [self._read(param, host.load_field(self.args, 8 * i, PTR)) for i, param in enumerate(self.spec.params)]
         values += [self._read_capture(capture) for capture in self.spec.captures]
         self._check_relations()
         return values
@@ -443,14 +439,10 @@ def _flag_masks(param: ArrayParam) -> tuple[int, int]:
     return wanted, absent
 
 
-def _with_known_dims(
-    host: HostBuilder, array: ArrayValue, dims: Sequence[int | None], layout: Layout
-) -> ArrayValue:
+def _with_known_dims(host: HostBuilder, array: ArrayValue, dims: Sequence[int | None], layout: Layout) -> ArrayValue:
     """Constants for what the checks have pinned down. A contiguous array's own strides say nothing for axes
     of length 1 (NumPy ignores them there), so they are computed."""
-    known = tuple(
-        got if d is None or d == ANY_DIM else I64(d) for got, d in zip(array.dims, dims, strict=True)
-    )
+    known = tuple(got if d is None or d == ANY_DIM else I64(d) for got, d in zip(array.dims, dims, strict=True))
     strides = array.strides
     if layout in ("C", "F"):
         strides = host.contiguous_strides(array.dtype, known, layout)

@@ -32,7 +32,9 @@ def side_of(op: Op) -> str:
     kinds = {v.type.dtype.kind for v in op.operands if isinstance(v.type, (ArrayType, ScalarType))}
     floats = bool(kinds & {"f", "c"})
     if op.name in FLOAT_ROWS:
-        return "python" if floats or op.name == "py_truediv" else ""
+        return "python" if floats else ""
+    if op.name == "py_abs":
+        return "python" if "c" in kinds else ""
     if op.name == "cast":
         return "numpy" if floats and op.operands[0].type != op.result.type else ""
     loop = op.attrs.get("loop")

@@ -327,24 +327,11 @@ class HostBuilder:
     def guard_array(self, value: ir.Value, dtype: DType, rank: int, *, flags: int = 0, absent_flags: int = 0) -> ArrayValue:
         """Exactly an ndarray (subclasses miss) of a native dtype and a rank, with NumPy's `flags` set and
         `absent_flags` clear."""
-        self.guard(self.has_type(value, object_symbol(self.module, "tj_np_PyArray_Type")))
-        conditions = self._has_dtype(self.load_field(value, LAYOUT.array_descr, PTR), dtype)
-        got_rank = self.load_field(value, LAYOUT.array_rank, I32)
-        conditions.append(self.emit.icmp_unsigned("==", got_rank, I32(rank)))
-        if flags or absent_flags:
-            got = self.load_field(value, LAYOUT.array_flags, I32)
-            masked = self.emit.and_(got, I32(flags | absent_flags))
-            conditions.append(self.emit.icmp_unsigned("==", masked, I32(flags)))
-        self.guard(*conditions)
+        numbers = abi.type_numbers(dtype)
+        wanted = (numbers[0], numbers[-1], rank, flags, flags | absent_flags)
+        found = self.call("tj_rt_is_array", value, *(I32(n) for n in wanted))
+        self.guard(self.emit.icmp_unsigned("!=", found, I32(0)))
         return self.load_array(value, dtype, rank)
-
-    def _has_dtype(self, descr: ir.Value, dtype: DType) -> list[ir.Value]:
-        # by number and byte order: equal descriptors need not be one object
-        order = self.load_field(descr, LAYOUT.descr_byte_order, I8)
-        number = self.load_field(descr, LAYOUT.descr_type_number, I32)
-        matches = [self.emit.icmp_unsigned("==", number, I32(n)) for n in abi.type_numbers(dtype)]
-        native = self.emit.icmp_unsigned("==", order, I8(abi.byte_order(dtype)))
-        return [native, functools.reduce(self.emit.or_, matches)]
 
     def load_array(self, value: ir.Value, dtype: DType, rank: int) -> ArrayValue:
         """The fields of an array object whose dtype and rank are known (borrowed)."""
@@ -658,6 +645,11 @@ class HostBuilder:
         self.set_context("status", I32(abi.STATUS_ERROR))
         self.emit.branch(self._error)
 
+    def fail_guard(self) -> None:
+        """Leave: an assumption does not hold. The call goes to the next entry, so there must be no effect yet."""
+        self.set_context("status", I32(abi.STATUS_GUARD))
+        self.emit.branch(self._error)
+
     def check_kernel(self, status: ir.Value) -> None:
         """After a kernel: leave if it returned non-zero (it has filled the context)."""
         self.branch_unless(self.emit.icmp_unsigned("==", status, I32(0)), self._error)
@@ -796,14 +788,8 @@ class HostBuilder:
             earlier = self.emit.load(context_field(self.emit, self.context, "fp_status"), typ=I32)
             flags = self.emit.or_(raised, earlier)
             with self.emit.if_then(self.emit.icmp_unsigned("!=", flags, I32(0)), likely=False):
-                self._report_flags(flags)
+                self.call("tj_rt_report", self.constant(self.report), flags, self._result)
         self.emit.branch(self._leave)
-
-    def _report_flags(self, flags: ir.Value) -> None:
-        status = self.call("tj_rt_report", self.constant(self.report), flags)
-        with self.emit.if_then(self.emit.icmp_signed("!=", status, I32(0)), likely=False):
-            self.decref(self.emit.load(self._result, typ=PTR))
-            self.emit.store(NULL, self._result)
 
     def _finish_error(self) -> None:
         self._at_block(self._error)

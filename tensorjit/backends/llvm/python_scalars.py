@@ -204,18 +204,15 @@ def _int_division(d: Driver, op: Op, name: str) -> Register:
     b = d.emit
     x, y = _as(d, op, INT)
     # 0 and, for the least int, -1
+    known = isinstance(y, ir.Constant) and _signed(y.constant) not in (0, -1)
     safe = b.icmp_unsigned(">", b.add(y, I64(1)), I64(1))
-    divisor = b.select(safe, y, I64(1))
+    divisor = y if known else b.select(safe, y, I64(1))
     quotient = b.sdiv(x, divisor)
     rest = b.sub(x, b.mul(quotient, divisor))
     wrong = b.and_(b.icmp_signed("!=", rest, I64(0)), b.icmp_signed("<", b.xor(rest, divisor), I64(0)))
-    if name == "floordiv":
-        value = b.add(quotient, b.sext(wrong, I64))
-    else:
-        value = b.add(rest, b.select(wrong, divisor, I64(0)))
-    if isinstance(y, ir.Constant) and _signed(y.constant) not in (0, -1):
-        return value
-    return settle(d, op, safe, value)
+    lower = b.add(quotient, b.sext(wrong, I64))
+    value = lower if name == "floordiv" else b.add(rest, b.select(wrong, divisor, I64(0)))
+    return value if known else settle(d, op, safe, value)
 
 
 def _pow(d: Driver, op: Op) -> Register:
@@ -459,8 +456,8 @@ EMITTERS: Mapping[str, Emitter] = {
 }  # fmt: skip
 
 FLOAT_ROWS = frozenset(
-    {"py_add", "py_sub", "py_mul", "py_truediv", "py_floordiv", "py_mod", "py_pow", "py_abs", "py_complex"}
-    | {f"math_{n}" for n in (*_BY_LIBM, "sqrt", "fmod", "degrees", "radians", "floor", "ceil", "trunc")}
-    | {"py_int", "py_round"}
+    {f"py_{n}" for n in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")}
+    | {f"math_{n}" for n in (*_BY_LIBM, "sqrt", "fmod", "degrees", "radians")}
 )
-"""What may raise floating-point flags that Python does not look at, if floats are among its operands."""
+"""What may raise floating-point flags, which Python does not look at, if floats are among its operands. Rounding to an
+int raises none but where Python raises an exception."""

@@ -1,10 +1,11 @@
-"""The support library: the cold paths that every entry shares, compiled once a process.
+"""The support library: what every entry shares, compiled once a process, so that entries are small: they cost LLVM by the block.
 
 tj_rt_miss           the end of a chain of entries: hand the call to Python, `self.__call__(*args, **kwargs)`
 tj_rt_release        drop the owned references in an array of slots
 tj_rt_fail           take the GIL back, turn a recorded error into a Python exception
-tj_rt_report         tell Python about floating-point flags
+tj_rt_report         tell Python about floating-point flags; if it raises, there is no result
 tj_rt_poll           let signals in (Ctrl-C), from code that may have released the GIL
+tj_rt_is_array       is an object an array of this dtype, rank and layout?
 tj_rt_self_overlaps  may two elements of one array share memory?
 """
 
@@ -23,6 +24,7 @@ from tensorjit.backends.llvm.abi import (
     I8,
     I32,
     I64,
+    LAYOUT,
     PTR,
     context_field,
     global_variable,
@@ -35,6 +37,7 @@ __all__ = ["build_support", "support_symbols"]
 
 _EXPORTS = tuple(name for name in FUNCTIONS if name.startswith("tj_rt_"))
 _CALL_NAME = "tj_const_call"  # the string "__call__"
+_ARRAY_TYPE = "tj_np_PyArray_Type"
 
 
 def support_symbols() -> Mapping[str, int]:
@@ -52,20 +55,26 @@ def _support() -> tuple[Library, Mapping[str, int]]:
 def link_support(engine: Engine, data: bytes) -> Library:
     """Link the object made of `build_support`."""
     name = "__call__"
-    symbols = host_symbols(name for name in FUNCTIONS if name.startswith("tj_py_"))
+    symbols = host_symbols([_ARRAY_TYPE, *(name for name in FUNCTIONS if name.startswith("tj_py_"))])
     return engine.link(data, symbols | {_CALL_NAME: id(name)}, exports=_EXPORTS, keep=[name])
 
 
 def build_support() -> ir.Module:
     """The module of all support functions."""
     module = ir.Module("tj_support")
-    for emit in (_emit_miss, _emit_release, _emit_fail, _emit_report, _emit_poll, _emit_self_overlaps):
+    for emit in (_emit_release, _emit_is_array):
+        emit(module)
+    for emit in (_emit_miss, _emit_fail, _emit_report, _emit_poll, _emit_self_overlaps):
         emit(module)
     return module
 
 
-def _define(module: ir.Module, name: str) -> tuple[ir.Function, ir.IRBuilder]:
+def _define(module: ir.Module, name: str, *, cold: bool = True) -> tuple[ir.Function, ir.IRBuilder]:
     function = declare(module, name)
+    function.attributes.add("nounwind")
+    if cold:  # not worth optimising: that takes three times as long
+        function.attributes.add("noinline")
+        function.attributes.add("optnone")
     return function, ir.IRBuilder(function.append_basic_block("entry"))
 
 
@@ -98,7 +107,7 @@ def counted_loop(b: ir.IRBuilder, count: ir.Value, first: int = 0) -> Iterator[i
 
 
 def _emit_release(module: ir.Module) -> None:
-    function, b = _define(module, "tj_rt_release")
+    function, b = _define(module, "tj_rt_release", cold=False)
     slots, count = function.args
     with counted_loop(b, count) as index:
         slot = b.gep(slots, [index], source_etype=PTR)
@@ -107,6 +116,28 @@ def _emit_release(module: ir.Module) -> None:
         b.store(PTR(None), slot)
         b.call(declare(module, "tj_py_Py_DecRef"), [owned])
     b.ret_void()
+
+
+def _emit_is_array(module: ir.Module) -> None:
+    function, b = _define(module, "tj_rt_is_array", cold=False)
+    value, number, other_number, rank, wanted, mask = function.args
+
+    def field(base: ir.Value, offset: int, kind: ir.Type) -> ir.Value:
+        return b.load(b.gep(base, [I64(offset)], inbounds=True, source_etype=I8), typ=kind)
+
+    array_type = object_symbol(module, _ARRAY_TYPE)
+    with b.if_then(b.icmp_unsigned("!=", field(value, LAYOUT.type, PTR), array_type), likely=False):
+        b.ret(I32(0))
+    # by number and byte order: equal descriptors need not be one object
+    descr = field(value, LAYOUT.array_descr, PTR)
+    got = field(descr, LAYOUT.descr_type_number, I32)
+    conditions = [
+        b.or_(b.icmp_unsigned("==", got, number), b.icmp_unsigned("==", got, other_number)),
+        b.icmp_unsigned("!=", field(descr, LAYOUT.descr_byte_order, I8), I8(ord(abi.SWAPPED))),
+        b.icmp_unsigned("==", field(value, LAYOUT.array_rank, I32), rank),
+        b.icmp_unsigned("==", b.and_(field(value, LAYOUT.array_flags, I32), mask), wanted),
+    ]
+    b.ret(b.zext(functools.reduce(b.and_, conditions), I32))
 
 
 def _emit_take_gil(module: ir.Module, b: ir.IRBuilder, context: ir.Value) -> ir.Value:
@@ -119,9 +150,7 @@ def _emit_take_gil(module: ir.Module, b: ir.IRBuilder, context: ir.Value) -> ir.
     return saved
 
 
-def _emit_call_with_ints(
-    module: ir.Module, b: ir.IRBuilder, callee: ir.Value, numbers: list[ir.Value]
-) -> ir.Value:
+def _emit_call_with_ints(module: ir.Module, b: ir.IRBuilder, callee: ir.Value, numbers: list[ir.Value]) -> ir.Value:
     """`callee(*numbers)`: a new reference, or null with an exception set."""
     letters = "".join("i" if number.type == I32 else "L" for number in numbers)
     form = global_variable(module, ir.ArrayType(I8, len(letters) + 3), f"tj_form_{letters}")
@@ -149,12 +178,14 @@ def _emit_fail(module: ir.Module) -> None:
 
 def _emit_report(module: ir.Module) -> None:
     function, b = _define(module, "tj_rt_report")
-    report, flags = function.args
-    result = _emit_call_with_ints(module, b, report, [flags])
-    with b.if_then(b.icmp_unsigned("==", result, PTR(None))):
-        b.ret(I32(-1))
-    b.call(declare(module, "tj_py_Py_DecRef"), [result])
-    b.ret(I32(0))
+    report, flags, result = function.args
+    told = _emit_call_with_ints(module, b, report, [flags])
+    with b.if_then(b.icmp_unsigned("==", told, PTR(None))):
+        b.call(declare(module, "tj_py_Py_DecRef"), [b.load(result, typ=PTR)])
+        b.store(PTR(None), result)
+        b.ret_void()
+    b.call(declare(module, "tj_py_Py_DecRef"), [told])
+    b.ret_void()
 
 
 def _emit_poll(module: ir.Module) -> None:
@@ -166,9 +197,7 @@ def _emit_poll(module: ir.Module) -> None:
         b.store(I32(abi.STATUS_EXCEPTION), context_field(b, context, "status"))
         b.ret(I32(1))  # the GIL stays taken: the error path wants it
     with b.if_then(b.icmp_unsigned("!=", saved, PTR(None))):
-        b.store(
-            b.call(declare(module, "tj_py_PyEval_SaveThread"), []), context_field(b, context, "saved_thread")
-        )
+        b.store(b.call(declare(module, "tj_py_PyEval_SaveThread"), []), context_field(b, context, "saved_thread"))
     b.ret(I32(0))
 
 

@@ -56,8 +56,9 @@ FUNCTIONS: dict[str, _Signature] = {
     "tj_rt_miss": (PTR, (PTR, PTR, I64, PTR)),
     "tj_rt_release": (VOID, (PTR, I64)),
     "tj_rt_fail": (VOID, (PTR, PTR)),
-    "tj_rt_report": (I32, (PTR, I32)),
+    "tj_rt_report": (VOID, (PTR, I32, PTR)),
     "tj_rt_poll": (I32, (PTR,)),
+    "tj_rt_is_array": (I32, (PTR, I32, I32, I32, I32, I32)),
     "tj_rt_self_overlaps": (I32, (I64, PTR, PTR, I64)),
 }
 """The C functions: result and parameter types (npy_intp and Py_ssize_t are i64: native code runs on 64-bit

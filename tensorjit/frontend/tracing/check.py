@@ -1,4 +1,6 @@
-"""Holding a compiled function to the Python function that it was made of: `check_trace` and `check_inputs`."""
+"""Holding a compiled function to the Python function that it was made of: `check_trace` and
+`check_inputs`.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ def check(
     kwargs: Mapping[str, Any] | None = None,
     tolerance: float | None = None,
 ) -> None:
-    """Call both with copies of the arguments and compare what they return and what they leave in the arguments.
+    """Call both with copies of the arguments and compare what they return and what they leave in the
+    arguments.
 
-    `tolerance` is relative and replaces the tolerance of each dtype. Raises TracingCheckError naming the first difference.
+    `tolerance` is relative and replaces the tolerance of each dtype. Raises TracingCheckError naming the
+    first difference.
 
     >>> check(lambda x: x + 1, lambda x: x + 1.0, [np.arange(3)])
     Traceback (most recent call last):

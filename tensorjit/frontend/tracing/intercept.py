@@ -1,26 +1,30 @@
 """NumPy's creation functions while a trace runs.
 
-`np.zeros(n)` asks its arguments for no protocol: it takes a size through `__index__`, which would fix the size, and gives a plain array,
-which would be one constant buffer for all calls. So while any trace runs, the creation functions are replaced by wrappers, where
-NumPy's namespace holds them and where a module did ``from numpy import zeros``. A wrapper records when it is called in a context that
-traces, from code that is not NumPy's own; else it is the function. The first trace puts the wrappers in, the last one takes
-them out again. What reaches a creation function by another way (a default argument, a partial) is still not silent: its array bears
-the trace's mark (see `marks`).
+`np.zeros(n)` asks its arguments for no protocol: it takes a size through `__index__`, which would fix the
+size, and gives a plain array, which would be one constant buffer for all calls. So while any trace runs, the
+user's modules see a substitute where their globals hold NumPy itself or one of its creation functions. It
+records when it is used in a context that traces, and is NumPy to everybody else. The first trace puts the
+substitutes in, the last one takes them out again.
+
+NumPy's own namespace stays as it is, and so do packages with extension modules: compiled code trusts that
+`np.empty` gives an array, and crashed on a traced value. What reaches a creation function by another way
+(such a package, an import within the function, a partial) is still not silent: sizes are guarded, and the
+array bears the trace's mark (see `marks`).
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import update_wrapper
-from types import CellType, FunctionType, ModuleType
-from typing import Any, Final
+from importlib.machinery import EXTENSION_SUFFIXES
+from types import ModuleType
+from typing import Any, Final, final
 
 import numpy as np
 
-from tensorjit.frontend.tracing.places import is_inside
 from tensorjit.frontend.tracing.recorder import ACTIVE
 
 CREATION: Final = (
@@ -37,7 +41,7 @@ _undo: list[Callable[[], None]] = []
 def _wrapper(name: str, function: Any) -> Any:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         recorder = ACTIVE.get()
-        if recorder is None or is_inside(sys._getframe(1)):
+        if recorder is None:
             return function(*args, **kwargs)
         return recorder.creation(name, function, args, kwargs)
 
@@ -46,18 +50,40 @@ def _wrapper(name: str, function: Any) -> Any:
     return wrapper
 
 
+@final
+class _NumPy(ModuleType):
+    """NumPy with the wrappers."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(np, name)
+        return found if ACTIVE.get() is None else _SUBSTITUTES.get(id(found), found)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(np, name, value)
+
+    def __dir__(self) -> list[str]:
+        return dir(np)
+
+
 _ORIGINALS: Final = {name: getattr(np, name) for name in CREATION}
-_WRAPPERS: Final = {id(f): _wrapper(name, f) for name, f in _ORIGINALS.items()}
+_PROXY: Final = _NumPy("numpy", np.__doc__)
+_SUBSTITUTES: Final[dict[int, Any]] = {id(f): _wrapper(name, f) for name, f in _ORIGINALS.items()}
+_SUBSTITUTES[id(np)] = _PROXY
+
+
+def substitute_of(value: Any) -> Any:
+    """What traced code sees instead of NumPy or a creation function; None for anything else."""
+    return _SUBSTITUTES.get(id(value))
 
 
 @contextmanager
-def intercepted(owners: Sequence[Any]) -> Iterator[None]:
-    """Within it, creation functions are wrapped; `owners` are the traced callables, whose globals and closures are searched too."""
+def intercepted() -> Iterator[None]:
+    """Within it, the user's modules see the substitutes."""
     global _running
     with _lock:
         _running += 1
         try:
-            _install(owners)
+            _install()
         except BaseException:
             _leave()
             raise
@@ -76,43 +102,37 @@ def _leave() -> None:
             _undo.pop()()
 
 
-def _install(owners: Sequence[Any]) -> None:
-    spaces = [vars(m) for m in list(sys.modules.values()) if isinstance(m, ModuleType) and _searched(m.__name__)]
-    for one in owners:
-        function = getattr(one, "__func__", one)
-        if isinstance(function, FunctionType):
-            spaces.append(function.__globals__)
-            for cell in function.__closure__ or ():
-                _wrap_cell(cell)
-    for space in spaces:
-        for name, value in list(space.items()):
-            wrapper = _WRAPPERS.get(id(value))
-            if wrapper is not None:
-                space[name] = wrapper
-                _undo.append(lambda space=space, name=name, w=wrapper: _restore(space, name, w))  # type: ignore[misc]
+def _install() -> None:
+    compiled = compiled_packages()
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, ModuleType) and is_users(name, compiled):
+            _substitute_in(vars(module))
 
 
-def _searched(name: str) -> bool:
-    """NumPy's namespace and all modules but those that make NumPy up: they call themselves."""
-    return name == "numpy" or not name.startswith(("numpy.", "tensorjit."))
+def _substitute_in(space: dict[str, Any]) -> None:
+    for name, value in list(space.items()):
+        substitute = _SUBSTITUTES.get(id(value))
+        if substitute is not None:
+            space[name] = substitute
+            _undo.append(lambda name=name, s=substitute, v=value: _restore(space, name, s, v))  # type: ignore[misc]
 
 
-def _restore(space: dict[str, Any], name: str, wrapper: Any) -> None:
-    if space.get(name) is wrapper:  # else somebody rebound it
-        space[name] = wrapper._tj_original
+def _restore(space: dict[str, Any], name: str, substitute: Any, original: Any) -> None:
+    if space.get(name) is substitute:  # else somebody rebound it
+        space[name] = original
 
 
-def _wrap_cell(cell: CellType) -> None:
-    try:
-        value = cell.cell_contents
-    except ValueError:
-        return
-    wrapper = _WRAPPERS.get(id(value))
-    if wrapper is not None:
-        cell.cell_contents = wrapper
-        _undo.append(lambda: _restore_cell(cell, wrapper))
+def compiled_packages() -> frozenset[str]:
+    """The top-level packages of which an extension module is loaded."""
+    suffixes = tuple(EXTENSION_SUFFIXES)
+    found = {"numpy", "tensorjit"}
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").endswith(suffixes):
+            found.add(name.partition(".")[0])
+    return frozenset(found)
 
 
-def _restore_cell(cell: CellType, wrapper: Any) -> None:
-    if cell.cell_contents is wrapper:
-        cell.cell_contents = wrapper._tj_original
+def is_users(name: str, compiled: frozenset[str]) -> bool:
+    """Whether a module is the user's, or pure Python of somebody else's."""
+    top = name.partition(".")[0]
+    return top == "__main__" or not (top in compiled or top in sys.stdlib_module_names)

@@ -1,8 +1,9 @@
 """Telling arrays that were made during a trace from those that were there before.
 
-NumPy keeps its memory functions ("data memory handler", NEP 49) in a context variable, and each array remembers the name of those
-that allocated it. A trace runs under a copy of the handler that has a name of its own. So an array that turns up in a trace and bears
-that name was made in it, by code that the trace did not see: its values would be constants of this one run.
+NumPy keeps its memory functions ("data memory handler", NEP 49) in a context variable, and each array
+remembers the name of those that allocated it. A trace runs under a copy of the handler that has a name of its
+own. So an array that turns up in a trace and bears that name was made in it, by code that the trace did not
+see: its values would be constants of this one run.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _CAPSULE = b"mem_handler"
 
 
 class _Handler(ctypes.Structure):
-    """PyDataMem_Handler of numpy/_core/include/numpy/ndarraytypes.h: a name, a version, and the allocator's context and functions."""
+    """PyDataMem_Handler of numpy/_core/include/numpy/ndarraytypes.h: a name, a version, and the allocator's
+    context and functions."""
 
     _fields_ = (("name", ctypes.c_char * 127), ("version", ctypes.c_uint8), ("allocator", ctypes.c_void_p * 5))
 

@@ -1,4 +1,6 @@
-"""Where the user's code is: the frame that called into NumPy or into the tracer, and the expression that it evaluates."""
+"""Where the user's code is: the frame that called into NumPy or into the tracer, and the expression that it
+evaluates.
+"""
 
 from __future__ import annotations
 

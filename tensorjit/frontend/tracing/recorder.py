@@ -14,7 +14,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from tensorjit.errors import Loc, Problem, TensorJitError, TracerWarning, UnsupportedError
+from tensorjit.errors import Loc, Problem, TracerWarning, UnsupportedError
 from tensorjit.frontend.tracing.marks import has_mark, owner
 from tensorjit.frontend.tracing.places import expression, place, user_frame
 from tensorjit.frontend.tracing.tracer import ArrayTracer, ScalarTracer, SymbolicInt, Tracer
@@ -49,14 +49,10 @@ COMPARE: Final[Mapping[str, Callable[[Any, Any], Any]]] = MappingProxyType(
         "in": lambda x, array: x in array,
     }
 )
-UNARY: Final[Mapping[str, Callable[[Any], Any]]] = MappingProxyType(
-    {"-": operator.neg, "+": operator.pos, "~": operator.invert}
-)
+UNARY: Final[Mapping[str, Callable[[Any], Any]]] = MappingProxyType({"-": operator.neg, "+": operator.pos, "~": operator.invert})
 # Changing methods and functions: the first operand is written.
 WRITING_METHODS: Final = frozenset({"fill", "sort", "partition", "put", "itemset"})
-WRITING_FUNCTIONS: Final = frozenset(
-    {"copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis", "at", "nan_to_num"}
-)
+WRITING_FUNCTIONS: Final = frozenset({"copyto", "put", "place", "putmask", "fill_diagonal", "put_along_axis", "at", "nan_to_num"})
 # Of an array, what would show the memory or leave NumPy: not traced.
 NO_METHODS: Final = frozenset(
     {"tolist", "tobytes", "tofile", "dump", "dumps", "setflags", "resize", "setfield", "getfield", "byteswap"}
@@ -79,7 +75,7 @@ def paused() -> Iterator[None]:
 
 @final
 class Recorder:
-    """One run. `captures` and the arrays known by `fresh` come from the tree that the run will be added to, so that numbers agree."""
+    """One run. `captures` come from the tree that the run will be added to, so that the numbers agree."""
 
     def __init__(self, mark: str, captures: Sequence[Source], owners: Sequence[Any], strict: bool) -> None:
         self.items: list[Step | Taken] = []
@@ -90,6 +86,7 @@ class Recorder:
         self.strict = strict
         self.rollback: frozenset[Written] = frozenset()
         self.caught: Loc | None = None
+        self.refusal: RefusedError | None = None
         self._copies: dict[int, tuple[Any, np.ndarray[Any, Any]]] = {}  # id of a captured array: it and its copy
         self._roots: dict[int, Written] = {}  # id of the memory's owner: whose it is
         self._written: set[Written] = set()
@@ -120,7 +117,8 @@ class Recorder:
         return index
 
     def compute(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """A value of this run. An exception that the traced function swallows is noted: its handler is no path that a guard sees."""
+        """A value of this run. An exception that the traced function swallows is noted: its handler is no
+        path that a guard sees."""
         try:
             with paused():
                 return function(*args, **kwargs)
@@ -140,8 +138,7 @@ class Recorder:
             return ScalarTracer(self, index, concrete)
         if isinstance(concrete, (tuple, list)):
             items = [
-                self.wrap(c, self.emit("subscript", (index, self.constant(k)), droppable=True))
-                for k, c in enumerate(concrete)
+                self.wrap(c, self.emit("subscript", (index, self.constant(k)), droppable=True)) for k, c in enumerate(concrete)
             ]
             make = getattr(type(concrete), "_make", type(concrete))
             return make(items)
@@ -155,7 +152,7 @@ class Recorder:
     def lift(self, x: Any) -> tuple[int, Any]:
         """The number of an operand, and its value in this run."""
         if isinstance(x, Tracer):
-            if x._tj_recorder is not self:
+            if x._tj_recorder is not self or ACTIVE.get() is not self:
                 raise self.refuse(
                     "a value of one trace is used in another, or after its trace has ended", "return it from the function"
                 )
@@ -171,7 +168,8 @@ class Recorder:
         if isinstance(x, slice):
             pairs = [self.lift(i) for i in (x.start, x.stop, x.step)]
             return self.emit("slice", [i for i, _ in pairs], droppable=True), slice(*(c for _, c in pairs))
-        return self._lift_object(x), getattr(x, "_tj_original", x)
+        x = getattr(x, "_tj_original", x)
+        return self._lift_object(x), x
 
     def _lift_object(self, x: Any) -> int:
         if isinstance(x, np.generic):
@@ -314,7 +312,7 @@ class Recorder:
     def taken(self, what: str, value: Any, hint: str = "") -> None:
         text = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         loc = self.loc()
-        message = f"`{expression(loc)}` was used as {what} while tracing, and was {text}"
+        message = f"`{expression(loc)}` needs {what} while tracing: {text} was taken"
         self._say(message, "a call where it differs is traced again", hint)
 
     def warn(self, message: str, hint: str) -> None:
@@ -332,10 +330,14 @@ class Recorder:
         warnings.warn_explicit(problem.render(), TracerWarning, loc.filename, loc.lineno, module, registry)
 
     def refuse(self, message: str, hint: str = "") -> Exception:
-        """The error for what a trace cannot do."""
-        return RefusedError([Problem(f"{message}, which cannot be traced", place(user_frame()), hint)])
+        """The error for what a trace cannot do; it ends the trace, whoever catches it (NumPy makes other
+        errors of it)."""
+        error = RefusedError([Problem(f"{message}, which cannot be traced", place(user_frame()), hint)])
+        self.refusal = self.refusal or error
+        return error
 
     def truth(self, x: Tracer) -> bool:
+        self._no_store()
         index, concrete = self.lift(x)
         found = self.compute(bool, concrete)
         self.taken("a Python bool", found, "np.where records both ways; tensorjit.script keeps the branch")
@@ -343,22 +345,36 @@ class Recorder:
         return bool(found)
 
     def number(self, x: Tracer, kind: Callable[[Any], Any]) -> Any:
+        if kind is not operator.index:
+            self._no_store()
         index, concrete = self.lift(x)
         with paused():
             found = kind(concrete)
         if type(concrete) is not type(found):
             index = self._call_op(self.name(f"builtins.{type(found).__name__}"), [index])
         self.taken(f"a Python {type(found).__name__}", found, _NUMBER_HINTS[type(found)])
-        self.guard("equal", index, found)
+        if isinstance(found, complex):
+            for part in ("real", "imag"):  # each may be NaN, or a zero with a sign
+                self.guard("equal", self.emit("attr", (index,), droppable=True, name=part), getattr(found, part))
+        else:
+            self.guard("equal", index, found)
         return found
+
+    def _no_store(self) -> None:
+        """A plain array takes a number through __float__ and its like: a store that nothing else shows."""
+        frame = user_frame()
+        if dis.opname[frame.f_code.co_code[frame.f_lasti]] == "STORE_SUBSCR":
+            hint = "make the array in the traced function, with np.zeros for example"
+            raise self.refuse("a traced value is stored in a plain array", hint)
 
     def length(self, x: Tracer, use: str) -> int:
         index, concrete = self.lift(x)
         if not isinstance(concrete, np.ndarray) or not concrete.ndim:
-            raise TypeError(f"{type(concrete).__name__!r} object has no length" if "length" in use else "iteration over a 0-d array")
+            kind = type(concrete).__name__
+            raise TypeError(f"object of type {kind!r} has no len()" if "length" in use else f"cannot loop over a {kind!r}")
         shape = self.emit("attr", (index,), droppable=True, name="shape")
         size = self.emit("subscript", (shape, self.constant(0)), droppable=True)
-        self.taken(f"an array of known length ({use})", len(concrete), "work on the whole array; or use tensorjit.script")
+        self.taken(f"the length of a traced array ({use})", len(concrete), "work on the whole array; or use tensorjit.script")
         self.guard("equal", size, len(concrete))
         return len(concrete)
 
@@ -432,12 +448,12 @@ class Recorder:
         self._fact(index, concrete, "ndim")
         number = self.emit("attr", (index,), droppable=True, name="shape")
         return tuple(
-            SymbolicInt(self, self.emit("subscript", (number, self.constant(k)), droppable=True), n)
-            for k, n in enumerate(shape)
+            SymbolicInt(self, self.emit("subscript", (number, self.constant(k)), droppable=True), n) for k, n in enumerate(shape)
         )
 
     def _fact(self, index: int, concrete: Any, name: str) -> Any:
-        """What the types of the arguments decide: known while compiling, so that its guard costs nothing and warns of nothing."""
+        """What the types of the arguments decide: known while compiling, so that its guard costs nothing and
+        warns of nothing."""
         what = "dtype" if name == "itemsize" else name
         self.guard("equal", self.emit("attr", (index,), droppable=True, name=what), getattr(concrete, what))
         return getattr(concrete, name)
@@ -505,14 +521,16 @@ class Recorder:
                 lifted = ArrayTracer(self, index, kept)
                 return self.creation("array", function, (lifted, *args[1:]), kwargs)
         result, number = self.call(self.name(f"numpy.{name}"), function, args, kwargs)
-        if args and isinstance(args[0], Tracer) and result is args[0]._tj_concrete:
-            return args[0]  # np.asarray of an array gives that array
+        plain = name in ("asarray", "asanyarray") and len(args) == 1 and not kwargs
+        if plain and isinstance(args[0], Tracer) and result is args[0]._tj_concrete:
+            return args[0]  # as it does for every array; with a dtype or an order it depends
         return self.wrap(result, number)
 
     # -- compiled functions ------------------------------------------------------------------------------------
 
     def compiled(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """A call of a compiled function: recorded as such, with its control flow; its plain Python function gives this run's values."""
+        """A call of a compiled function: recorded as such, with its control flow; its plain Python function
+        gives this run's values."""
         plain = type(function).__tensorjit_function__(function)
         plain = getattr(function, "__wrapped__", plain) if not callable(plain) else plain
         callee = self.captured_object(function)
@@ -522,9 +540,6 @@ class Recorder:
         index = self._call_op(callee, [i for i, _ in lifted], {k: i for k, (i, _) in named.items()})
         for _, c in (*lifted, *named.values()):
             self.note_write(c)  # it may write what it is given
-        for tracer in (*args, *kwargs.values()):
-            if isinstance(tracer, Tracer) and result is tracer._tj_concrete and isinstance(result, np.ndarray):
-                return tracer
         return self.wrap(result, index)
 
 
@@ -549,7 +564,8 @@ _FACTS: Final = frozenset({np.result_type, np.can_cast, np.iscomplexobj, np.isre
 
 
 def find_source(array: np.ndarray[Any, Any], frame: FrameType, owners: Sequence[Any]) -> Source:
-    """Where the code at hand reads an array: its global, its closure's cell, an attribute of the traced object; else the array itself."""
+    """Where the code at hand reads an array: its global, its closure's cell, an attribute of the traced
+    object; else the array itself."""
     names, attributes_read = _names_read(frame.f_code)
     space = getattr(frame.f_globals, "original", frame.f_globals)
     for name, value in list(space.items()):
@@ -631,10 +647,10 @@ def qualified_name(x: Any) -> str | None:
     ('numpy.linalg.norm', 'numpy.float32', 'builtins.len')
     """
     x = getattr(x, "_tj_original", x)
-    if isinstance(x, np.ufunc):
-        module, name = "numpy", x.__name__
-    else:
-        module, name = getattr(x, "__module__", None) or "", getattr(x, "__qualname__", None) or getattr(x, "__name__", "")
+    name: str = getattr(x, "__name__", "")
+    module = "numpy"
+    if not isinstance(x, np.ufunc):
+        module, name = getattr(x, "__module__", None) or "", getattr(x, "__qualname__", None) or name
     if not isinstance(module, str) or module.split(".")[0] not in ("numpy", "builtins", "math") or not name:
         return None
     root = {"numpy": np, "builtins": builtins}.get(module.split(".")[0])
@@ -642,6 +658,3 @@ def qualified_name(x: Any) -> str | None:
     for part in (*module.split(".")[1:], *name.split(".")):
         found = getattr(found, part, None)
     return f"{module}.{name}" if getattr(found, "_tj_original", found) is x else None
-
-
-__all__ = ["ACTIVE", "Recorder", "RefusedError", "TensorJitError", "find_source", "paused", "qualified_name"]

@@ -1,9 +1,10 @@
-"""What the traced function is given in place of its arguments: objects that compute like them, and record what is done.
+"""What the traced function is given in place of its arguments: objects that compute like them, and record
+what is done.
 
-A tracer holds the array or number of this run (`_tj_concrete`) and the number of its value in the recording (`_tj_index`). None is a
-subclass of what it stands for, because NumPy's C code would read such an object without a word; `isinstance` says what the
-function would see without the trace. Whatever Python demands as a real bool, int or float goes through the recorder, which warns and
-guards.
+A tracer holds the array or number of this run (`_tj_concrete`) and the number of its value in the recording
+(`_tj_index`). None is a subclass of what it stands for, because NumPy's C code would read such an object
+without a word; `isinstance` says what the function would see without the trace. Whatever Python demands as a
+real bool, int or float goes through the recorder, which warns and guards.
 """
 
 from __future__ import annotations
@@ -30,9 +31,7 @@ class Records(Protocol):
     def truth(self, x: Any) -> bool: ...
     def number(self, x: Any, kind: Callable[[Any], Any]) -> Any: ...
     def length(self, x: Any, use: str) -> int: ...
-    def ufunc(
-        self, function: np.ufunc, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any: ...
+    def ufunc(self, function: np.ufunc, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
     def function(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
     def refuse(self, message: str, hint: str = "") -> Exception: ...
 
@@ -121,8 +120,8 @@ class Tracer:
     __lshift__, __rlshift__ = _binary("<<")
     __rshift__, __rrshift__ = _binary(">>")
     _tj_pow, __rpow__ = _binary("**")
-    __eq__ = _compare("==")  # type: ignore[assignment]
-    __ne__ = _compare("!=")  # type: ignore[assignment]
+    __eq__ = _compare("==")
+    __ne__ = _compare("!=")
     __lt__ = _compare("<")
     __le__ = _compare("<=")
     __gt__ = _compare(">")

@@ -1,9 +1,10 @@
 """What traces of one function have in common: paths that part at guards, kept as immutable data.
 
-A run is recorded as a list of :class:`Step` (an op whose operands are numbers of values: the parameters first, then one for each
-result) and :class:`Taken` (a guard, and what it found). The numbers along a path depend on the path alone, so two runs agree where
-their steps are equal, and part where a guard found another value. `merge` puts a run into a tree, `to_graph` makes one generic graph
-of all runs: an `if` at each guard, and `GuardError` where no run has gone yet.
+A run is recorded as a list of :class:`Step` (an op whose operands are numbers of values: the parameters
+first, then one for each result) and :class:`Taken` (a guard, and what it found). The numbers along a path
+depend on the path alone, so two runs agree where their steps are equal, and part where a guard found another
+value. `merge` puts a run into a tree, `to_graph` makes one generic graph of all runs: an `if` at each guard,
+and `GuardError` where no run has gone yet.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Any, Literal, final
 
 import numpy as np
 
-from tensorjit.errors import Loc, TracingCheckError
+from tensorjit.errors import Loc, Problem, TracingCheckError, UnsupportedError
 from tensorjit.ir.graph import NO_ATTRS, Block, Builder, Graph, Op, Value
+from tensorjit.ir.rewriter import changed, rebuild_ops
 from tensorjit.ir.types import UNKNOWN
 from tensorjit.passes.specialise.state import Source
 from tensorjit.records import dataclass
@@ -95,9 +97,10 @@ class Path:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class TraceTree:
-    """The runs of one function. `captures[k]` is where the captured object of `capture {index=k}` is read at each call (an array, or
-    a compiled function). `rollback` are the parameters and captures that some run writes before a guard: who finds at run time that
-    a guard fails must restore those before the function is run again."""
+    """The runs of one function. `captures[k]` is where the captured object of `capture {index=k}` is read at
+    each call (an array, or a compiled function). `rollback` are the parameters and captures that some run
+    writes before a guard: who finds at run time that a guard fails must restore those before the function is
+    run again."""
 
     parameters: Parameters
     roots: tuple[tuple[Root, Node], ...] = ()
@@ -114,8 +117,8 @@ class TraceTree:
         return any(same_root(known, root) for known, _ in self.roots)
 
     def add(self, path: Path, captures: Sequence[Source]) -> TraceTree:
-        """The tree with one more path; the same object where the path is known. TracingCheckError where a run did something else
-        without a guard in between."""
+        """The tree with one more path; the same object where the path is known. TracingCheckError where a run
+        did something else without a guard in between."""
         roots = list(self.roots)
         for k, (root, node) in enumerate(roots):
             if same_root(root, path.root):
@@ -130,7 +133,8 @@ class TraceTree:
 
     def to_graph(self, name: str, loc: Loc | None = None) -> Graph:
         """All paths as one generic graph."""
-        return _Emitter(self).graph(name, loc)
+        graph = _Emitter(self).graph(name, loc)
+        return _with_rollback(graph, self) if self.rollback else graph
 
 
 def identity(value: Any) -> tuple[Any, ...]:
@@ -225,8 +229,8 @@ def _agree(known: Sequence[Step], seen: Sequence[Step | Taken]) -> None:
 
 def _differs(known: Step | Guard | None, seen: Step | Taken | None) -> TracingCheckError:
     return TracingCheckError(
-        "the traced function did not do the same twice, and no value of the trace decided it: it may use random numbers, the time, "
-        "or state outside of it\n"
+        "the traced function did not do the same twice, and no value of the trace decided it: "
+        "it may use random numbers, the time, or state outside of it\n"
         f"  one run:     {_described(known)}\n  another run: {_described(seen)}"
     )
 
@@ -366,7 +370,8 @@ class _Emitter:
 
 
 def _used(node: Node) -> frozenset[int]:
-    """The numbers of values that something reads. A number means different values on different paths: it stays if one needs it."""
+    """The numbers of values that something reads. A number means different values on different paths: it
+    stays if one needs it."""
     used: set[int] = set()
     nodes = [node]
     for n in nodes:
@@ -445,3 +450,41 @@ def _branch(b: Builder, condition: Value, then: Block, other: Block) -> None:
 def _fail(b: Builder) -> None:
     error = b.add("call", (_numpy(b, GUARD_ERROR), _const(b, GUARD_MESSAGE)), attrs=_CALL)
     b.add_multi("raise", (error,))
+
+
+def _with_rollback(graph: Graph, tree: TraceTree) -> Graph:
+    """A graph that keeps copies of what a path writes before a guard, and puts them back where a guard fails.
+
+    before:                              after:
+                                           k = numpy.copy(x)
+      set_subscript(x, i, v)               set_subscript(x, i, v)
+      if(guard) { ... } {                  if(guard) { ... } {
+        raise GuardError                     set_subscript(x, ..., k)
+      }                                      raise GuardError
+    """
+    b = Builder()
+    kept: list[tuple[Value, Value]] = []
+    for place, number in sorted(tree.rollback):
+        if place == "param" and any(root[number][0] != "leaf" for root, _ in tree.roots):
+            name = tree.parameters[number][0]
+            message = f"the traced function writes to an array inside {name!r} before a decision"
+            raise UnsupportedError([Problem(message, None, "pass the array as an argument of its own")])
+        array = graph.params[number] if place == "param" else b.add("capture", attrs={"index": number})
+        kept.append((array, b.add("call", (_numpy(b, "numpy.copy"), array), attrs=_CALL)))
+    errors: set[Value] = set()
+
+    def visit(op: Op, blocks: Sequence[Block]) -> Sequence[Op]:
+        if op.name == "call" and any(v in errors for v in op.operands[:1]):
+            errors.add(op.result)
+        if op.name == "numpy" and op.attrs["name"] == GUARD_ERROR:
+            errors.add(op.result)
+        if op.name != "raise" or not any(v in errors for v in op.operands):
+            return [changed(op, op.operands, blocks)]
+        back = Builder()
+        back.loc = op.loc
+        for array, copy in kept:
+            back.add_multi("set_subscript", (array, _const(back, Ellipsis), copy))
+        return [*back.ops, op]
+
+    rebuilt = rebuild_ops(graph, visit)
+    return replace(rebuilt, block=Block(graph.block.params, (*b.ops, *rebuilt.block.ops)))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorjit.ir import dims
+from tensorjit.ir.dims import Dim
 from tensorjit.ir.dtypes import F64, from_numpy
 from tensorjit.ir.graph import Graph, Op, Value
 from tensorjit.ir.types import ArrayType, ScalarType
@@ -31,7 +32,7 @@ from tensorjit.ops.abstract import (
     static_value,
 )
 from tensorjit.ops.opdef import OpDef
-from tensorjit.ops.typed import describe
+from tensorjit.ops.typed import TypedBuilder, describe
 from tensorjit.passes.specialise import operators
 from tensorjit.passes.specialise.control import CALL, Rest, inline, iteration
 from tensorjit.passes.specialise.state import Frame, Names, Outcome, Specialiser
@@ -194,9 +195,10 @@ def into(
     if out in b.readonly:
         b.fail("ValueError", "output array is read-only")
         return out
+    b.output = (out.type.shape,)
     result = b.apply(name, args, loop)
-    shape = b.shape_of(result)
-    if not _broadcastable_output(b, shape, out.type.shape):
+    b.output = ()
+    if not _broadcastable_output(b, [b.shape_of(a) for a in args], b.shape_of(result), out.type.shape):
         return out
     if where is not None:
         result = b.where(where, result, out)
@@ -204,11 +206,18 @@ def into(
     return out
 
 
-def _broadcastable_output(b: TypedBuilder, shape: tuple[Dim, ...], out: tuple[Dim, ...]) -> bool:
+def _broadcastable_output(
+    b: TypedBuilder, given: Sequence[tuple[Dim, ...]], shape: tuple[Dim, ...], out: tuple[Dim, ...]
+) -> bool:
     """Check what ufuncs want of `out`: the inputs fit into it, without `out` itself being stretched."""
-    stretched = any(x == 1 and y != 1 for x, y in zip(reversed(out), reversed(shape), strict=False))
-    if len(shape) > len(out) or stretched:
-        whole = [*shape[: len(shape) - len(out)], *(x if y == 1 else y for x, y in zip(shape[-len(out) :], out, strict=False))]
+    tail = shape[len(shape) - len(out) :] if len(shape) > len(out) else shape
+    shown = [*given, out]
+    for d, t in zip(tail, out[len(out) - len(tail) :], strict=True):
+        if d != 1 and t != 1 and not b.same(d, t) and not (dims.can_be_one(d) or dims.can_be_one(t)):
+            text = f"operands could not be broadcast together with shapes {' '.join(map(_shape_text, shown))} "
+            b.check("eq", d, t, "ValueError", text, [x for g in shown for x in g])
+    if len(shape) > len(out) or any(t == 1 and d != 1 for d, t in zip(tail, out[len(out) - len(tail) :], strict=True)):
+        whole = [*shape[: len(shape) - len(tail)], *(d if t == 1 else t for d, t in zip(tail, out, strict=False))]
         text = "non-broadcastable output operand with shape {} doesn't match the broadcast shape {}"
         b.fail("ValueError", text.format(_shape_text(out), _shape_text(whole)), (*out, *whole))
         return False

@@ -334,7 +334,10 @@ def _truth_of_value(b: TypedBuilder, x: Value) -> Abstract:
                 continue
             if len(x.type.shape) == 1 or axis == len(x.type.shape) - 1 or isinstance(size, int):
                 message = "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
-                b.check("eq", dims.product(x.type.shape), 1, "ValueError", message)
+                count = dims.product(x.type.shape)
+                empty = "The truth value of an empty array is ambiguous. Use `array.size > 0` to check that an array is not empty."
+                b.check("gt", count, 0, "ValueError", empty)
+                b.check("eq", count, 1, "ValueError", message)
                 break
         x = b.load(b.view(x, (), (), (0,) * x.type.rank) if x.type.shape else x)
     if x.type == PY_BOOL:

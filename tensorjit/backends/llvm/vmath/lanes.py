@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from llvmlite import ir
 
 from tensorjit.backends.llvm.quiet import declare, quiet_fcmp, suffix
+from tensorjit.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
