@@ -1,6 +1,6 @@
 """Builds typed ops: what the rules of the op table are written in.
 
-A rule gets a :class:`TypedBuilder` and abstract values, and returns an abstract value. Everything that NumPy checks when it runs is
+A rule gets a :class:`TypedBuilder` and abstract values, and returns an abstract value. What NumPy checks when it runs is
 either known here, or becomes a `check` op that raises the same exception class with the same message.
 """
 
@@ -513,9 +513,9 @@ class TypedBuilder:
         return self.value(x)
 
     def _fit(self, x: Value, shape: tuple[Dim, ...]) -> Value:
-        """x itself where the elementwise op's implicit broadcasting (a static 1, or a missing axis) does; else an explicit view."""
+        """x itself where implicit broadcasting (a static 1, or a missing axis) does; else an explicit view."""
         own = self.shape_of(x)
-        for d, s in zip(reversed(own), reversed(shape)):
+        for d, s in zip(reversed(own), reversed(shape), strict=False):
             if d != 1 and not self.same(d, s):
                 return self.broadcast_to(x, shape)
         return x
@@ -577,7 +577,8 @@ class TypedBuilder:
         axes: Sequence[tuple[int | None, int]],
         offset: Sequence[Dim] | None = None,
     ) -> Value:
-        """A strided view: result axis k walks source axis `axes[k][0]` (None: stride 0) by `axes[k][1]`, from `offset` (per source axis)."""
+        """A strided view: result axis k walks source axis `axes[k][0]` (None: stride 0) by `axes[k][1]`, from `offset`
+        (one for each source axis)."""
         assert isinstance(x.type, ArrayType)
         start = tuple(offset) if offset is not None else (0,) * x.type.rank
         layout = _view_layout(x.type, tuple(shape), tuple(axes), start)
@@ -706,11 +707,12 @@ class TypedBuilder:
         while len(shape) > target.type.rank and shape and shape[0] == 1:  # NumPy drops leading ones
             source = self.view(source, shape[1:], [(k, 1) for k in range(1, len(shape))])
             shape = shape[1:]
+        source = self.load(source) if self.is_array(source) and not shape else source
         message, args = _store_message(shape, target.type.shape)
         if len(shape) > target.type.rank:
             self.fail("ValueError", message, args)
             return
-        for d, t in zip(reversed(shape), reversed(target.type.shape)):
+        for d, t in zip(reversed(shape), reversed(target.type.shape), strict=False):
             if d == 1 or self.same(d, t):
                 continue
             if dims.can_be_one(d):
@@ -729,7 +731,8 @@ class TypedBuilder:
         self.effect("store", (target, self._fit(source, target.type.shape)))
 
     def library(self, function: str, args: Sequence[Value], type: Type, **keywords: Any) -> Value:
-        """A call of NumPy's own function (a qualified name); the result's dtype, rank and sizes are as `type` says, checked when it returns."""
+        """A call of NumPy's own function (a qualified name); that the result's dtype, rank and sizes are as `type` says is
+        checked when it returns."""
         return self.add("library", args, type, function=function, keywords=keywords)
 
 

@@ -138,7 +138,7 @@ class _BlockFuser:
             self._control(op)
         elif name == "store":
             self._store(op)
-        elif op.results and is_array(op.result) and (not op.result.type.shape) and name in ("full", "copy", "cast"):  # type: ignore[union-attr]
+        elif name in ("full", "copy", "cast") and is_array(op.result) and not op.result.type.shape:  # type: ignore[union-attr]
             self._scalar_memory(op)
         elif name in LEAVES:
             self.leaves[op.result] = op

@@ -212,7 +212,6 @@ def body(text: str) -> str:
         (body("%x: f64[" + "*".join(["n"] * 1002) + "]"), "of more than 1000 factors"),
         (body("f() {a=" + "(" * 100_000), "attrs nest deeper than 50"),
         (body("while() test { " * 100_000), "blocks nest deeper than 200"),
-        ("graph f() symbols (n >= -1) { return() }", "a negative number"),
         (body("f() {a=1, a=2}"), "keys must be sorted and differ"),
         (body("f() {a=9999999999999999999999}"), "more than 19 digits"),
         (body("f() {a=numpy(i8, 128)}"), "beyond i8"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, final
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -35,7 +38,7 @@ class _Call(NativeCallable):
         raise AssertionError("the entry does not take the arguments that it was compiled for")
 
 
-_compiled: dict[Any, _Call] = {}
+_compiled: dict[Any, Any] = {}
 
 
 def run_native(graph: Graph, args: Sequence[object]) -> object:
@@ -49,7 +52,7 @@ def run_native(graph: Graph, args: Sequence[object]) -> object:
     return call(*args)
 
 
-def _compile(graph: Graph, args: Sequence[object]) -> _Call:
+def _compile(graph: Graph, args: Sequence[object]) -> Any:
     verify_graph(graph, "specialised")
     order = tuple(range(len(args)))
     written = frozenset(k for k in order if isinstance(graph.params[k].type, ArrayType))
@@ -170,6 +173,9 @@ def same(found: Any, wanted: Any, ulps: int = 0) -> str:
 
 
 def _equal(found: Any, wanted: Any, ulps: int = 0) -> bool:
+    if wanted.dtype.kind == "c" and ulps:  # parts that cancel have no relative bound
+        near = np.abs(found - wanted) <= ulps * np.finfo(wanted.dtype).eps * np.abs(wanted) + np.finfo(wanted.dtype).tiny
+        return bool((near | ~np.isfinite(wanted)).all())
     if wanted.dtype.kind == "c":
         return _equal(found.real, wanted.real, ulps) and _equal(found.imag, wanted.imag, ulps)
     if wanted.dtype.kind != "f":
@@ -195,14 +201,22 @@ def _observe() -> Callable[..., Seen]:
 Check = Callable[..., None]
 
 
+# compiling a case takes some 20 ms: without TENSORJIT_TEST_THOROUGH=1 a slow backend takes one in so many, others in each test
+STRIDE = {"reference": 1, "llvm": 1 if os.environ.get("TENSORJIT_TEST_THOROUGH") else 16}
+
+
 @pytest.fixture
-def check(backend: Run) -> Iterator[Check]:
+def check(backend: Run, request: pytest.FixtureRequest) -> Iterator[Check]:
     """`check(rule, numpy, *args)`: the rule's graph does to the arguments what NumPy's function does.
 
     `rule` gets a builder and abstract values; a string is the name of a row. `numpy` gets the arguments.
     """
+    stride = next(STRIDE[name] for name, run in BACKENDS.items() if run is backend)
+    cases = count(crc32(request.node.nodeid.encode()) % stride)
 
     def run(rule: Any, numpy: Callable[..., Any], *args: Any, message: bool = True, ulps: int = 0) -> None:
+        if next(cases) % stride:
+            return
         made = (lambda b, *xs: b.call(rule, *xs)) if isinstance(rule, str) else rule
         ours, theirs = fresh(args), fresh(args)
         graph = build(made, ours)

@@ -119,8 +119,8 @@ def binary(x: Any, y: Any) -> Any:
 def test_pairs_of_layouts(layouts: dict[str, Callable[[], Any]]) -> None:
     """One compiled object, called with every pair."""
     f = tj.script(binary, cache_size=400)
-    for (m, make_x), (n, make_y) in itertools.product(layouts.items(), layouts.items()):
-        if hash((m, n)) % 3 == 0 or m == n:  # a third of them: each pair compiles
+    for k, ((m, make_x), (n, make_y)) in enumerate(itertools.product(layouts.items(), layouts.items())):
+        if k % 3 == 0 or m == n:  # a third of them: each pair compiles
             x, y = make_x(), make_y()
             try:
                 wanted = binary(x, y)
@@ -241,8 +241,8 @@ def test_swapped_bytes_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [np.ma.masked_array([1.0]), np.matrix([[1.0]]), np.array(["a"]), np.array([None]), np.array(["2020-01-01"], "M8[D]"), np.zeros(2, "f4,f8")],
-    ids=["masked", "matrix", "text", "object", "date", "record"],
+    [np.ma.masked_array([1.0]), np.rec.array([1.0]), np.array(["a"]), np.array([None]), np.array(["2020-01-01"], "M8[D]"), np.zeros(2, "f4,f8")],
+    ids=["masked", "recarray", "text", "object", "date", "record"],
 )
 def test_other_arrays_are_refused(value: Any) -> None:
     f = tj.script(lambda x: x + 1, cache_size=64)
@@ -258,7 +258,7 @@ def test_long_doubles_are_refused() -> None:
 
 
 def test_more_elements_than_32_bits_count() -> None:
-    x = np.broadcast_to(np.int8(1), (1 << 27,)) if True else None
+    x = np.broadcast_to(np.int8(1), (1 << 27,))
     f = tj.script(lambda x: (x.sum(), (x * 2).max()), cache_size=64)
     assert f(x) == (1 << 27, 2)
 
@@ -270,21 +270,23 @@ def test_offsets_beyond_32_bits() -> None:
 
 
 def test_returned_views_keep_their_base() -> None:
-    f = tj.script(lambda x: (x, x[1:], x[::-1], x.T, x[None], x[0]), cache_size=64)
-    x = base(3, 4)
-    same, *views = f(x)
-    assert same is x
-    assert all(v.base is x for v in views)
-    y = x[1:]
-    assert all(v.base is x for v in f(y)[1:])
+    def views(x: Any) -> Any:
+        return x, x[1:], x[::-1], x.T, x[None], x[0]
+
+    f = tj.script(views, cache_size=64)
+    whole = np.zeros((3, 4))
+    for x in (whole, whole[1:], np.broadcast_to(whole, (2, 3, 4))):
+        same, *ours = f(x)
+        assert same is x
+        assert all(v.base is w.base for v, w in zip(ours, views(x)[1:], strict=True))
 
 
 def test_flags_of_results() -> None:
-    f = tj.script(lambda x: (x + 1, x.T + 1, x[::2] * 1), cache_size=64)
-    for make in TWO_D.values():
-        x = make()
-        for ours, theirs in zip(f(x), (x + 1, x.T + 1, x[::2] * 1), strict=True):
+    f = tj.script(lambda x: (x + 1, x.T + 1, x.sum(axis=0)), cache_size=64)
+    for name in ("C", "F", "transposed", "row", "no rows"):
+        x = TWO_D[name]()
+        for ours, theirs in zip(f(x), (x + 1, x.T + 1, x.sum(axis=0)), strict=True):
             assert ours.flags.owndata
             assert ours.flags.aligned
             assert ours.flags.writeable
-            assert ours.flags.c_contiguous == theirs.flags.c_contiguous, x.strides
+            assert ours.strides == theirs.strides, name

@@ -36,6 +36,7 @@ from tensorjit.backends.llvm.abi import (
 from tensorjit.backends.llvm.casts import cast
 from tensorjit.backends.llvm.control import GIL_WORK, LOOPS, Exit, walk
 from tensorjit.backends.llvm.flags import Sides, side_of
+from tensorjit.backends.llvm.frame import OUT_OF_MEMORY
 from tensorjit.backends.llvm.kernels import Target, emit_kernel
 from tensorjit.backends.llvm.pyapi import NULL, HostBuilder
 from tensorjit.backends.llvm.registers import Pair, Register, constant, map_parts, scalar_type
@@ -641,14 +642,17 @@ def _launch(d: Driver, op: Op) -> None:
     else:
         with d.host.without_gil(d.emit.icmp_signed(">", d.dim(work), I64(GIL_WORK))):
             status = d.emit.call(d.kernels[kernel.name], args)
-    _check_status(d, status)
+    if kernel.scratch:
+        _check_memory(d, status)
+    else:
+        d.host.check_kernel(status)
 
 
-def _check_status(d: Driver, status: ir.Value) -> None:
+def _check_memory(d: Driver, status: ir.Value) -> None:
     failed = d.host.new_block("failed")
     d.host.branch_unless(d.emit.icmp_unsigned("==", status, I32(0)), failed)
     with d.emit.goto_block(failed):
-        memory = d.emit.icmp_unsigned("!=", status, I32(2))
+        memory = d.emit.icmp_unsigned("!=", status, I32(OUT_OF_MEMORY))
         d.raise_unless(memory, "MemoryError", "")
         d.host.check_kernel(status)
         d.emit.unreachable()

@@ -373,7 +373,8 @@ class _Checker:
         else:
             name = host.constant(sys.intern(capture.name))
             value = host.call("tj_py_PyDict_GetItemWithError", host.constant(capture.namespace), name)
-        host.guard(host.emit.icmp_unsigned("!=", value, PTR(None)))
+        if not (isinstance(capture.param, StaticParam) and capture.param.identity):  # null is not that object either
+            host.guard(host.emit.icmp_unsigned("!=", value, PTR(None)))
         self._captured.append(value)
         return self._read(capture.param, value)
 
