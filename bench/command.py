@@ -28,21 +28,15 @@ SECTIONS: dict[str, Callable[[], Iterator[Job]]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print; 1 where a case could not be measured."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench", description="tensorjit against its peers, one thread"
-    )
-    parser.add_argument(
-        "sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all if none"
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench", description="tensorjit against its peers, one thread")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all if none")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: to see that it works")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases whose name contains TEXT")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
     options = parser.parse_args(argv)
     if unknown := set(options.sections) - set(SECTIONS):
         parser.error(f"no section named {', '.join(sorted(unknown))}")
-    jobs = [
-        job for name in options.sections or SECTIONS for job in SECTIONS[name]() if options.only in job.case
-    ]
+    jobs = [job for name in options.sections or SECTIONS for job in SECTIONS[name]() if options.only in job.case]
     rows, failures = _run(jobs, Settings(options.quick))
     print(report.text(rows, failures, peers.missing()))
     if options.json:

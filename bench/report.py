@@ -50,8 +50,7 @@ def section(rows: Sequence[Row]) -> str:
         for peer in row.peers:
             ratio = row.ratio(peer)
             lines.append(
-                f"    {peer:<34}{seconds(row.time(peer).median):>9}"
-                f"  {ratio.median:>7.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
+                f"    {peer:<34}{seconds(row.time(peer).median):>9}  {ratio.median:>7.2f}x [{ratio.low:.2f}, {ratio.high:.2f}]"
             )
         if row.note:
             lines.append(f"    {row.note}")
@@ -88,6 +87,4 @@ def _cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next(
-        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
-    )
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())

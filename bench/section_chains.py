@@ -33,9 +33,7 @@ def _into(size: int, settings: Settings) -> Row:
     for name, function in _loops().items():
         contenders.append(call(name, function, (out, *inputs)))
     if ufunc := peers.numba_chain_ufunc():
-        contenders.append(
-            Contender("numba vectorize", "f(*args, out=out)", {"f": ufunc, "args": inputs, "out": out})
-        )
+        contenders.append(Contender("numba vectorize", "f(*args, out=out)", {"f": ufunc, "args": inputs, "out": out}))
     if numexpr := peers.load("numexpr"):
         contenders.append(_numexpr(numexpr, inputs, out))
     if bind := peers.c_chain():

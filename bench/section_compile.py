@@ -77,8 +77,7 @@ def _cold(settings: Settings) -> Row:
     """From the call of the decorator to the first result, in a new process with an empty cache."""
     function = FUNCTION.format(i=0)
     scripts = {
-        package: COLD.format(package=package, function=function, decorator=decorator)
-        for package, decorator in DECORATORS.items()
+        package: COLD.format(package=package, function=function, decorator=decorator) for package, decorator in DECORATORS.items()
     }
     return Row(SECTION, "first call, cold process", _processes(scripts, settings), limit=COLD_LIMIT)
 

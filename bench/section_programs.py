@@ -51,9 +51,7 @@ CASES = (
     Case("layer norm, (4096, 1024) f32", programs.layer_norm, _layer, 1e-4),
     Case("standardise columns, (1e5, 32) f64", programs.standardise, _columns),
     Case("root mean square, 1e6 f64", programs.rms, lambda: (arrays(1, 1_000_000)["x"],)),
-    Case(
-        "jacobi, (1000, 1000) f64, 10 steps", programs.jacobi, lambda: (arrays(1, (1000, 1000))["x"], 10), 0.0
-    ),
+    Case("jacobi, (1000, 1000) f64, 10 steps", programs.jacobi, lambda: (arrays(1, (1000, 1000))["x"], 10), 0.0),
 )
 
 

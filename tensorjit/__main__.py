@@ -17,18 +17,12 @@ PACKAGES = ("tensorjit", "numpy", "llvmlite", "numba", "matplotlib")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tensorjit", description="Compiles ordinary NumPy functions."
-    )
+    parser = argparse.ArgumentParser(prog="python -m tensorjit", description="Compiles ordinary NumPy functions.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="info | demo")
     commands.add_parser("info", help="versions and settings, for a bug report")
     demo = commands.add_parser("demo", help="plain NumPy programs on real data: NumPy against tensorjit")
-    demo.add_argument(
-        "--out", type=Path, default=Path("tensorjit-demo"), metavar="DIR", help="where pictures go"
-    )
-    demo.add_argument(
-        "--seconds", type=float, default=SECONDS_PER_CASE, metavar="S", help="how long to time each program"
-    )
+    demo.add_argument("--out", type=Path, default=Path("tensorjit-demo"), metavar="DIR", help="where pictures go")
+    demo.add_argument("--seconds", type=float, default=SECONDS_PER_CASE, metavar="S", help="how long to time each program")
     options = parser.parse_args(argv)
     if options.command == "info":
         print(info())

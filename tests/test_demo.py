@@ -36,9 +36,7 @@ def test_every_case_runs_and_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixt
     progress = io.StringIO()
     assert run(tmp_path / "out", PLAIN, cases=cases, seconds=0.0, progress=progress) == 0
     printed = capsys.readouterr().out
-    assert {path.stem for path in (tmp_path / "out").iterdir()} == {c.name for c in cases} | {
-        "hillshade-trace"
-    }
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {c.name for c in cases} | {"hillshade-trace"}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (tmp_path / "out").iterdir())
     assert all(case.name in printed for case in cases)
     assert "hillshade (trace)" in printed and "graph hillshade" in printed and "5 arguments" in printed
@@ -52,9 +50,7 @@ def test_the_demo_itself(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.png"))) == len(load_cases()) + 1
 
 
-def test_a_failing_program_is_reported_and_the_others_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failing_program_is_reported_and_the_others_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(x: Any) -> Any:
         raise ZeroDivisionError("on purpose")
 

@@ -26,9 +26,7 @@ pytestmark = pytest.mark.house
     ids=["format", "lint", "types", "layering"],
 )
 def test_tool(command: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [_tool(command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([_tool(command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
 
 

@@ -39,9 +39,7 @@ def blur(image: Array) -> Array:
     rows = image * 1.0
     rows[2:-2] = (image[:-4] + 4.0 * image[1:-3] + 6.0 * image[2:-2] + 4.0 * image[3:-1] + image[4:]) / 16.0
     both = rows * 1.0
-    both[:, 2:-2] = (
-        rows[:, :-4] + 4.0 * rows[:, 1:-3] + 6.0 * rows[:, 2:-2] + 4.0 * rows[:, 3:-1] + rows[:, 4:]
-    ) / 16.0
+    both[:, 2:-2] = (rows[:, :-4] + 4.0 * rows[:, 1:-3] + 6.0 * rows[:, 2:-2] + 4.0 * rows[:, 3:-1] + rows[:, 4:]) / 16.0
     return both
 
 

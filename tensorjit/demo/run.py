@@ -70,9 +70,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [Job(case.name, case, partial(api.script, case.function)) for case in cases]
     jobs += [
-        Job(f"{case.name} (trace)", case, partial(api.trace, case.function, case.args))
-        for case in cases
-        if case.name == TRACED
+        Job(f"{case.name} (trace)", case, partial(api.trace, case.function, case.args)) for case in cases if case.name == TRACED
     ]
     rows = []
     for number, job in enumerate(jobs, start=1):
@@ -119,9 +117,7 @@ def difference(expected: Any, found: Any) -> float:
         raise TypeError(f"NumPy returned {a.dtype}{list(a.shape)}, tensorjit {b.dtype}{list(b.shape)}")
     same = (a == b) | ((a != a) & (b != b))  # inf - inf is nan, so equal elements are not subtracted
     wide = np.result_type(a.dtype, np.float64)
-    return float(
-        np.abs(np.subtract(a, b, dtype=wide, where=~same, out=np.zeros(a.shape, wide))).max(initial=0.0)
-    )
+    return float(np.abs(np.subtract(a, b, dtype=wide, where=~same, out=np.zeros(a.shape, wide))).max(initial=0.0))
 
 
 def _run_job(job: Job, folder: Path, seconds: float) -> Measured:

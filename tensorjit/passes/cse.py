@@ -119,9 +119,7 @@ class _Finder:
         else:
             self.dropped.add(op)
             self.same.update(zip(op.results, earlier.results, strict=True))
-            self.escaped.update(
-                e for v, e in zip(op.results, earlier.results, strict=True) if v in self.escaped
-            )
+            self.escaped.update(e for v, e in zip(op.results, earlier.results, strict=True) if v in self.escaped)
 
     def _alike(self, value: Value, earlier: Value) -> bool:
         private = value not in self.escaped and earlier not in self.escaped

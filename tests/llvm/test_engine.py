@@ -40,9 +40,7 @@ def test_object_bytes_are_linked_with_given_symbols(increment: tuple[int, object
     engine = default_engine()
     data = engine.compile_ir(scale_module(10), MINIMAL_PASSES)
     assert isinstance(data, bytes)
-    libraries = [
-        engine.link(data, {"tj_external": address}, exports=["tj_scale"], keep=[callback]) for _ in range(2)
-    ]
+    libraries = [engine.link(data, {"tj_external": address}, exports=["tj_scale"], keep=[callback]) for _ in range(2)]
     assert [Unary(library.address("tj_scale"))(4) for library in libraries] == [50, 50]
     libraries[0].close()
     assert Unary(libraries[1].address("tj_scale"))(1) == 20

@@ -70,9 +70,7 @@ def function_of(*params: Param, body: Body, options: dict[str, Any] | None = Non
     return function
 
 
-def emit_map(
-    host: HostBuilder, source: ArrayValue, target: ArrayValue, emit: Callable[[ir.Value], ir.Value]
-) -> None:
+def emit_map(host: HostBuilder, source: ArrayValue, target: ArrayValue, emit: Callable[[ir.Value], ir.Value]) -> None:
     with host.loop(source.dims[0]) as i:
         element = host.load_element(source.dtype, host.element_address(source, [i]))
         host.store_element(target.dtype, emit(element), host.element_address(target, [i]))
@@ -266,9 +264,7 @@ def test_each_kind_of_parameter(param: Param, hits: Any, misses: Any) -> None:
     result = function(hits)
     assert not is_miss(result)
     assert result[1] == 7
-    same = (
-        result[0] is hits if not isinstance(hits, tuple) else result[0] is hits or len(result[0]) == len(hits)
-    )
+    same = result[0] is hits if not isinstance(hits, tuple) else result[0] is hits or len(result[0]) == len(hits)
     assert same
     assert is_miss(function(misses))
     assert (function._entries[0].hits, function._entries[0].in_use) == (1, 0)
@@ -357,9 +353,7 @@ def test_relations_between_arrays() -> None:
 
 
 def test_equal_dims() -> None:
-    function = function_of(
-        ArrayParam(F8, 2), ArrayParam(F8, 1), body=give_back, equal_dims=(((0, 1), (1, 0)),)
-    )
+    function = function_of(ArrayParam(F8, 2), ArrayParam(F8, 1), body=give_back, equal_dims=(((0, 1), (1, 0)),))
     assert not is_miss(function(np.zeros((2, 3)), np.zeros(3)))
     assert is_miss(function(np.zeros((2, 3)), np.zeros(2)))
 
@@ -782,9 +776,7 @@ HUGE, TINY = 1e300, 1e-300
 )
 def test_flags_are_reported_as_numpy_numbers_them(x: float, y: float, flags: int | None) -> None:
     seen: list[int] = []
-    function = function_of(
-        ScalarParam("float"), ScalarParam("float"), body=divide, options={"report": seen.append}
-    )
+    function = function_of(ScalarParam("float"), ScalarParam("float"), body=divide, options={"report": seen.append})
     with np.errstate(all="ignore"):
         np.float64(1.0) / np.float64(0.0)  # leaves a flag behind, which is not ours
     function(x, y)
@@ -797,9 +789,7 @@ def test_a_report_may_raise() -> None:
     def report(flags: int) -> None:
         raise FloatingPointError(flags)
 
-    function = function_of(
-        ScalarParam("float"), ScalarParam("float"), body=divide, options={"report": report}
-    )
+    function = function_of(ScalarParam("float"), ScalarParam("float"), body=divide, options={"report": report})
     with pytest.raises(FloatingPointError):
         function(1.0, 0.0)
     assert function(1.0, 2.0) == 0.5
@@ -819,9 +809,7 @@ def test_flags_of_called_python_code_are_its_own() -> None:
         host.call_object(host.constant(overflow), [])
         host.ret(ScalarValue(F8, quotient, python=True))
 
-    function = function_of(
-        ScalarParam("float"), ScalarParam("float"), body=body, options={"report": seen.append}
-    )
+    function = function_of(ScalarParam("float"), ScalarParam("float"), body=body, options={"report": seen.append})
     function(1.0, 0.0)
     assert seen == [abi.FP_DIVIDE]
 

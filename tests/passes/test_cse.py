@@ -40,9 +40,7 @@ def count(body: str, name: str) -> int:
     return sum(op.name == name for op in merged.walk())
 
 
-BRANCH = (
-    " %r: f64 = if(%c) then { %b: f64 = sin(%x) yield(%b) } else { %d: f64 = sin(%x) yield(%d) } return(%r)"
-)
+BRANCH = " %r: f64 = if(%c) then { %b: f64 = sin(%x) yield(%b) } else { %d: f64 = sin(%x) yield(%d) } return(%r)"
 
 
 @pytest.mark.parametrize(

@@ -84,9 +84,7 @@ def test_values_carried_in_a_circle_live_together() -> None:
 
 
 def test_a_break_keeps_its_condition() -> None:
-    body = (
-        LOOP + "%q: bool = lt(%t.1, %x) if(%q) then { break(%x, %y) } else { yield() } continue(%s.1, %t.1) }"
-    )
+    body = LOOP + "%q: bool = lt(%t.1, %x) if(%q) then { break(%x, %y) } else { yield() } continue(%s.1, %t.1) }"
     left = pruned(body + " return(%s)")
     assert "if(%q)" in left
     assert "continue(%s.1, %t.1)" in left

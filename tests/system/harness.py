@@ -105,9 +105,7 @@ def _arrays(values: Sequence[Any]) -> Any:
 def compare(found: Seen, wanted: Seen, ulp: int = 0, message: bool = True) -> str:
     """What differs between two calls."""
     if found.error is not wanted.error:
-        return (
-            f"{_said(found)} where NumPy: {_said(wanted)}"
-        )
+        return f"{_said(found)} where NumPy: {_said(wanted)}"
     if wanted.error is not None and message and found.message != wanted.message:
         return f"{found.message!r} where NumPy says {wanted.message!r}"
     parts = [difference(found.result, wanted.result, ulp)]

@@ -174,7 +174,14 @@ def inplace_broadcast(x, y):
 # -- reductions --------------------------------------------------------------------------------------------------
 
 
-@case(lambda: (i(5),), lambda: (i(3, 4),), lambda: (r(5),), lambda: (i(5, dtype="u1"),), lambda: (i(0),), lambda: (i(4, dtype="i4"),))
+@case(
+    lambda: (i(5),),
+    lambda: (i(3, 4),),
+    lambda: (r(5),),
+    lambda: (i(5, dtype="u1"),),
+    lambda: (i(0),),
+    lambda: (i(4, dtype="i4"),),
+)
 def sums(x):
     return x.sum(), np.sum(x), x.prod(), x.any(), x.all(), np.count_nonzero(x)
 
@@ -254,7 +261,7 @@ def identity(x):
     return x
 
 
-@case(lambda: (r(5), r(5)), lambda: ((lambda a: (a, a))(r(3))))
+@case(lambda: (r(5), r(5)), lambda: (lambda a: (a, a))(r(3)))
 def swap_arguments(x, y):
     return y, x
 
@@ -328,7 +335,12 @@ def overlap_scaled(x):
     return x
 
 
-@case(lambda: (r(5), r(5)), lambda: (lambda a: (a, a))(r(5)), lambda: (lambda a: (a[1:], a[:-1]))(r(6)), lambda: (lambda a: (a, a[::-1]))(r(6)))
+@case(
+    lambda: (r(5), r(5)),
+    lambda: (lambda a: (a, a))(r(5)),
+    lambda: (lambda a: (a[1:], a[:-1]))(r(6)),
+    lambda: (lambda a: (a, a[::-1]))(r(6)),
+)
 def update_first(x, y):
     x += y
     x *= 2
@@ -343,13 +355,26 @@ def copy_into(dst, src):
     return src[0]
 
 
-@case(lambda: (r(5), 3), lambda: (i(5), 2.7), lambda: (i(5, dtype="u1", low=0), 300), lambda: (i(5), True), lambda: (r(5, dtype="f4"), 1e300))
+@case(
+    lambda: (r(5), 3),
+    lambda: (i(5), 2.7),
+    lambda: (i(5, dtype="u1", low=0), 300),
+    lambda: (i(5), True),
+    lambda: (r(5, dtype="f4"), 1e300),
+)
 def fill_slice(x, v):
     x[1:3] = v
     return x
 
 
-@case(lambda: (r(5), 0, 9), lambda: (r(5), -1, 9), lambda: (r(5), 5, 9), lambda: (r(5), -6, 9), lambda: (i(5), 2, 1.5), lambda: (i(5), 1, float("nan")))
+@case(
+    lambda: (r(5), 0, 9),
+    lambda: (r(5), -1, 9),
+    lambda: (r(5), 5, 9),
+    lambda: (r(5), -6, 9),
+    lambda: (i(5), 2, 1.5),
+    lambda: (i(5), 1, float("nan")),
+)
 def set_element(x, k, v):
     x[k] = v
     return x[k]
@@ -969,7 +994,12 @@ def numpy_scalar_division(a, b):
     return a / b, a // b, a % b
 
 
-@case(lambda: (np.uint8(3), 300), lambda: (i(3, dtype="u1", low=0), 300), lambda: (i(3, dtype="i1", low=0), -129), lambda: (i(3), 2**62))
+@case(
+    lambda: (np.uint8(3), 300),
+    lambda: (i(3, dtype="u1", low=0), 300),
+    lambda: (i(3, dtype="i1", low=0), -129),
+    lambda: (i(3), 2**62),
+)
 def weak_out_of_bounds(a, b):
     return a + b
 
@@ -1045,8 +1075,21 @@ def diagonal_updates(x):
 @case(lambda: (np.array([1.0, np.nan, -np.inf, np.inf, -0.0, 0.0]),))
 def specials(x):
     return (
-        x == x, x < 1, np.isnan(x), np.isfinite(x), np.sign(x), np.signbit(x), np.maximum(x, 0), np.fmax(x, 0),
-        np.minimum(x, -0.0), -x, abs(x), np.floor(x), np.sqrt(abs(x)), x * 0, np.where(x, 1, 2),
+        x == x,
+        x < 1,
+        np.isnan(x),
+        np.isfinite(x),
+        np.sign(x),
+        np.signbit(x),
+        np.maximum(x, 0),
+        np.fmax(x, 0),
+        np.minimum(x, -0.0),
+        -x,
+        abs(x),
+        np.floor(x),
+        np.sqrt(abs(x)),
+        x * 0,
+        np.where(x, 1, 2),
     )
 
 

@@ -212,7 +212,13 @@ def test_keyword_forms() -> None:
     ):
         for _ in range(2):
             assert not difference(f(*args, **kwargs), all_kinds(*args, **kwargs))
-    for args, kwargs in (((), {}), ((1, 2), {}), ((1, 2), {"d": 1, "z": 2}), ((1,), {"a": 2, "d": 1}), ((1, 2), {"b": 2, "d": 1})):
+    for args, kwargs in (
+        ((), {}),
+        ((1, 2), {}),
+        ((1, 2), {"d": 1, "z": 2}),
+        ((1,), {"a": 2, "d": 1}),
+        ((1, 2), {"b": 2, "d": 1}),
+    ):
         with pytest.raises(TypeError) as plain:
             all_kinds(*args, **kwargs)
         with pytest.raises(TypeError) as ours:
@@ -412,7 +418,9 @@ def test_disabled_after_compiling() -> None:
 
 
 def test_disabled_by_the_environment() -> None:
-    text = "import tensorjit as tj, sys\nf = tj.script(lambda x: open)\nassert f(1) is open\nassert 'llvmlite' not in sys.modules\n"
+    text = (
+        "import tensorjit as tj, sys\nf = tj.script(lambda x: open)\nassert f(1) is open\nassert 'llvmlite' not in sys.modules\n"
+    )
     env = {**os.environ, "TENSORJIT": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", text], env=env, check=True, timeout=60)
 

@@ -136,8 +136,10 @@ def test_pairs_of_layouts(layouts: dict[str, Callable[[], Any]]) -> None:
 @pytest.mark.parametrize("rank", [0, 1, 2, 3, 4, 5, 10])
 def test_ranks(rank: int) -> None:
     shape = (2, 3, 1, 2, 2, 1, 2, 1, 2, 2)[:rank]
+
     def add(x: Any, y: Any) -> Any:
         return x * 2 + y, (x + y).sum(), x.T
+
     hold(add, lambda: (base(*shape), base(*shape)), lambda: (base(*shape).T, base(*shape).T), lambda: (base(*shape), 1.5))
     if rank:
         hold(lambda x: (x.sum(axis=0), x.max(axis=-1)), lambda: (base(*shape),))
@@ -205,6 +207,7 @@ def test_overlap_in_two_dimensions() -> None:
         x += y
         x[:] = y
         y[1:] = x[:-1]
+
     for make in (
         lambda: (lambda a: (a, a.T))(base(5, 5)),
         lambda: (lambda a: (a[:-1], a[1:]))(base(6, 5)),
@@ -220,6 +223,7 @@ def test_the_same_array_as_three_arguments() -> None:
         a += b
         c *= a
         return a, b, c
+
     hold(three, lambda: (lambda x: (x, x, x))(base(5)), lambda: (lambda x, y: (x, y, x))(base(5), base(5)))
 
 
@@ -228,6 +232,7 @@ def test_read_only_is_not_written() -> None:
         if k:
             x[0] = 1
         return x.sum()
+
     hold(write, lambda: (frozen(base(3)), 1), lambda: (frozen(base(3)), 0), lambda: (base(3), 1))
     hold(written, lambda: (np.broadcast_to(base(1), (3,)),))
 
@@ -241,7 +246,14 @@ def test_swapped_bytes_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [np.ma.masked_array([1.0]), np.rec.array([1.0]), np.array(["a"]), np.array([None]), np.array(["2020-01-01"], "M8[D]"), np.zeros(2, "f4,f8")],
+    [
+        np.ma.masked_array([1.0]),
+        np.rec.array([1.0]),
+        np.array(["a"]),
+        np.array([None]),
+        np.array(["2020-01-01"], "M8[D]"),
+        np.zeros(2, "f4,f8"),
+    ],
     ids=["masked", "recarray", "text", "object", "date", "record"],
 )
 def test_other_arrays_are_refused(value: Any) -> None:

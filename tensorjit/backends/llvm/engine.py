@@ -103,9 +103,7 @@ class Library:
 
     __slots__ = ("__weakref__", "_tracker", "addresses", "keep")
 
-    def __init__(
-        self, tracker: llvm.orcjit.ResourceTracker, addresses: Mapping[str, int], keep: Sequence[object]
-    ) -> None:
+    def __init__(self, tracker: llvm.orcjit.ResourceTracker, addresses: Mapping[str, int], keep: Sequence[object]) -> None:
         self._tracker = tracker
         self.addresses = addresses
         self.keep = keep
@@ -143,9 +141,7 @@ class Engine:
 
     # -- compiling
 
-    def compile_ir(
-        self, module: ir.Module | str, passes: Sequence[str] = (), *, pipeline: bool = False
-    ) -> bytes:
+    def compile_ir(self, module: ir.Module | str, passes: Sequence[str] = (), *, pipeline: bool = False) -> bytes:
         """The object file of `module`, verified first. `passes` are names of llvmlite's `add_…_pass` methods;
         `pipeline=True` runs the default O3 pipeline after them (for loops that LLVM is to vectorise)."""
         with self._parsed(module, passes, pipeline) as parsed:
@@ -162,9 +158,7 @@ class Engine:
             return str(self._machine.emit_assembly(parsed))
 
     @contextmanager
-    def _parsed(
-        self, module: ir.Module | str, passes: Sequence[str], pipeline: bool
-    ) -> Iterator[llvm.ModuleRef]:
+    def _parsed(self, module: ir.Module | str, passes: Sequence[str], pipeline: bool) -> Iterator[llvm.ModuleRef]:
         # one context a module: the global one would keep every type and constant of every compile
         with self._lock:
             context = llvm.create_context()

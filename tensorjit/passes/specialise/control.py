@@ -723,9 +723,7 @@ def _settle_versions(
         if merged is None:
             return None
         if len(merged[1]) == len(exits.alternatives) and _same_versions(carried, exits, *merged):
-            starting = [
-                _start(b, c, x) for c, x in zip((*carried, *exits.extras()), starts(inits, exits), strict=True)
-            ]
+            starting = [_start(b, c, x) for c, x in zip((*carried, *exits.extras()), starts(inits, exits), strict=True)]
             return Built((*carried, *exits.extras()), tuple(starting), [block], attrs), carried, exits
         del s.problems[problems:]
         carried, exits = merged[0], Exits(merged[1])

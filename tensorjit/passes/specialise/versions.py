@@ -136,11 +136,11 @@ def starts(inits: Sequence[Abstract], exits: Exits) -> tuple[Abstract, ...]:
     return (*inits, Static(0), Static(0), *(Unbound("") for _ in exits.extras()[2:]))
 
 
-def ends(carried: tuple[Template, ...], exits: Exits, results: Iterator[Value]) -> tuple[list[Abstract], Value, Value, list[list[Abstract]]]:
+def ends(
+    carried: tuple[Template, ...], exits: Exits, results: Iterator[Value]
+) -> tuple[list[Abstract], Value, Value, list[list[Abstract]]]:
     """A loop's results apart: its own values, the code, the index, and each alternative's values."""
     own = [fill(t, results) for t in carried]
     code, at = next(results), next(results)
-    others = [
-        [x if t is None else fill(t, results) for t, x in zip(a.templates, own, strict=True)] for a in exits.alternatives
-    ]
+    others = [[x if t is None else fill(t, results) for t, x in zip(a.templates, own, strict=True)] for a in exits.alternatives]
     return own, code, at, others

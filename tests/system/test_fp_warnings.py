@@ -1,0 +1,135 @@
+"""Floating-point warnings come as NumPy issues them, whatever was fused; no other ones do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorjit as tj
+
+KINDS = {"divide": "divide by zero", "invalid": "invalid value", "over": "overflow", "under": "underflow"}
+
+
+def kinds(function: Callable[..., Any], *args: Any, **modes: Any) -> set[str]:
+    """The kinds of warnings that a call issues."""
+    with warnings.catch_warnings(record=True) as caught, np.errstate(**(modes or {"all": "warn"})):
+        warnings.simplefilter("always")
+        function(*args)
+    texts = [str(w.message) for w in caught]
+    assert all(w.category is RuntimeWarning for w in caught), texts
+    return {kind for kind, words in KINDS.items() if any(words in t for t in texts)}
+
+
+BIG = np.array([1.0, 1e300, 2.0])
+ZERO = np.array([0.0, 1.0, -0.0])
+NAN = np.array([np.nan, 1.0, np.inf])
+TINY = np.array([1e-300, 1.0, 2.0])
+LONG = np.linspace(0.5, 3, 1003)
+HALF = np.array([60000, 1], np.float16)
+CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "divide": (lambda x: 1 / x, (ZERO,)),
+    "zero by zero": (lambda x: x / x, (ZERO,)),
+    "overflow": (lambda x: x * x + 1, (BIG,)),
+    "underflow": (lambda x: x * x + 1, (TINY,)),
+    "quiet nan": (lambda x: x * 2 + 1 - x, (np.array([np.nan, 1.0]),)),
+    "inf less inf": (lambda x: x - x, (NAN,)),
+    "sqrt": (lambda x: np.sqrt(x - 1) * 2, (ZERO,)),
+    "log of zero": (lambda x: np.log(x * 2) + 1, (np.abs(ZERO),)),
+    "log of negative": (lambda x: np.log(x - 5), (ZERO,)),
+    "exp over": (lambda x: np.exp(x * 10), (np.array([1.0, 100.0]),)),
+    "exp under": (lambda x: np.exp(x), (np.array([1.0, -1000.0]),)),
+    "sin of inf": (lambda x: np.sin(x), (NAN,)),
+    "compare nan": (lambda x: (x < 1) | (x == x), (NAN,)),
+    "maximum nan": (lambda x: np.maximum(x, 1) + np.fmin(x, 2), (NAN,)),
+    "where saves nothing": (lambda x: np.where(x != 0, 1 / x, 0), (ZERO,)),
+    "int division": (lambda x: x // 0, (np.arange(3),)),
+    "int remainder": (lambda x: x % 0, (np.arange(3),)),
+    "int min": (lambda x: x // -1, (np.array([np.iinfo(np.int64).min]),)),
+    "cast nan": (lambda x: x.astype(np.int64), (NAN,)),
+    "cast big": (lambda x: x.astype(np.float32), (BIG,)),
+    "cast fine": (lambda x: (x * 2).astype(np.int32), (LONG,)),
+    "half over": (lambda x: x + x, (HALF,)),
+    "power over": (lambda x: x**3.5, (BIG,)),
+    "power of negative": (lambda x: (x - 1) ** 0.5, (ZERO,)),
+    "power fraction of negative": (lambda x: (x - 2) ** 1.5, (ZERO,)),
+    "zero to negative": (lambda x: x**-1.5, (ZERO,)),
+    "floor divide": (lambda x: x // 0.0, (ZERO,)),
+    "remainder": (lambda x: x % 0.0, (ZERO,)),
+    "arcsin": (lambda x: np.arcsin(x), (BIG[:1] + 1,)),
+    "sum over": (lambda x: (x * 1e8).sum(), (np.array([1.5e300, 1.5e300]),)),
+    "mean of none": (lambda x: x[:0].sum(), (ZERO,)),
+    "min of nan": (lambda x: x.min() + x.max(), (NAN,)),
+    "long and fine": (lambda x: np.exp(-x) / x + np.log(x) * np.sqrt(x) - np.tanh(x), (LONG,)),
+    "long and fine f4": (lambda x: np.exp(-x) / x + np.log(x) * np.sqrt(x), (LONG.astype("f4"),)),
+    "odd length": (lambda x: 1 / x + np.log(x) + np.sqrt(x), (LONG[:5],)),
+    "one of many": (lambda x: 1 / (x - x[500]), (LONG,)),
+    "scalars": (lambda x: np.float64(1) / x[0], (ZERO,)),
+    "scalar overflow": (lambda x: x[1] * x[1], (BIG,)),
+    "scalar integers": (lambda x: x[0] * x[0], (np.array([2**40]),)),
+    "complex": (lambda x: x / (x - x), (np.array([1 + 1j]),)),
+    "hypot": (lambda x: np.hypot(x, x) * 0, (BIG,)),
+    "softmax": (lambda x: np.exp(x - x.max()) / np.exp(x - x.max()).sum(), (np.array([1.0, 2.0, -5.0]),)),
+    "variance of one": (lambda x: x[:1].var(), (LONG,)),
+    "subnormals": (lambda x: x * 0.5, (np.array([5e-324, 1.0]),)),
+    "floor of nan": (lambda x: np.floor(x) + np.rint(x), (NAN,)),
+    "sign": (lambda x: np.sign(x) + np.abs(x), (NAN[:2],)),
+    "isnan": (lambda x: np.isnan(x) | np.isfinite(x), (NAN,)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kinds(name: str) -> None:
+    function, args = CASES[name]
+    f = tj.script(function, cache_size=64)
+    wanted = kinds(function, *args)
+    assert kinds(f, *args) == wanted
+    assert kinds(f, *args) == wanted
+
+
+@pytest.mark.parametrize("name", ["divide", "zero by zero", "overflow", "log of zero", "scalars"])
+def test_modes(name: str) -> None:
+    function, args = CASES[name]
+    f = tj.script(function, cache_size=64)
+    assert kinds(f, *args, all="ignore") == set()
+    kind = sorted(kinds(function, *args))[0]
+    with np.errstate(all="ignore", **{kind: "raise"}):  # type: ignore[call-overload]
+        with pytest.raises(FloatingPointError, match=KINDS[kind]):
+            function(*args)
+        with pytest.raises(FloatingPointError, match=KINDS[kind]):
+            f(*args)
+    calls: list[tuple[str, int]] = []
+    with np.errstate(all="call", call=lambda text, flag: calls.append((text, flag))):
+        f(*args)
+    assert any(KINDS[kind] in text for text, _ in calls)
+    assert not np.geterr()["divide"] == "raise"
+
+
+def test_warned_once_per_call() -> None:
+    f = tj.script(lambda x: 1 / x + 2 / x + 3 / x, cache_size=64)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        f(np.zeros(100))
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_flags_do_not_stay() -> None:
+    """What an ignored warning left behind is not the next call's."""
+    f = tj.script(lambda x: 1 / x, cache_size=64)
+    with np.errstate(all="ignore"):
+        f(np.zeros(3))
+    assert kinds(f, np.ones(3)) == set()
+    assert kinds(lambda: np.ones(3) / 2) == set()
+
+
+def test_raising_leaves_it_healthy() -> None:
+    f = tj.script(lambda x: (1 / x).sum() + np.log(x), cache_size=64)
+    with np.errstate(all="raise"):
+        for _ in range(100):
+            with pytest.raises(FloatingPointError):
+                f(np.zeros(1000))
+            f(np.ones(10))
