@@ -22,7 +22,7 @@ import numpy as np
 import tensorjit as tj
 
 PAGE = Path(__file__).parent.parent / "docs" / "language.md"
-BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
+BEGIN, END = "<!-- tables: begin -->\n\n<!-- fmt: off -->\n\n", "\n<!-- fmt: on -->\n\n<!-- tables: end -->\n"
 
 SETUP = """
 import math

@@ -341,6 +341,10 @@ def _view(run: _Run, op: Op, args: list[Any]) -> Array:
     return part if part.shape == shape else np.broadcast_to(part, shape)
 
 
+def _part(run: _Run, op: Op, args: list[Any]) -> Array:
+    return cast(Array, getattr(args[0], op.attrs["which"]))
+
+
 def _reshape(run: _Run, op: Op, args: list[Any]) -> Array:
     return cast(Array, args[0].reshape(run.shape(op.result)))
 
@@ -411,7 +415,7 @@ def _dim(run: _Run, op: Op, args: list[Any]) -> int:
 
 _HANDLERS: Mapping[str, Callable[[_Run, Op, list[Any]], Any]] = {
     "const": _const, "dim": _dim, "bind": _bind, "check": _check, "warn": _warn, "broadcast_dim": _broadcast_dim,
-    "index_check": _index_check, "fit_int": _fit_int, "cast": _cast, "view": _view, "reshape": _reshape, "copy": _copy,
+    "index_check": _index_check, "fit_int": _fit_int, "cast": _cast, "view": _view, "part": _part, "reshape": _reshape, "copy": _copy,
     "empty": _empty, "full": _full, "iota": _iota, "load": _load, "store": _store, "library": _library, "truth": _truth,
 }  # fmt: skip
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tensorjit.ir import dims
-from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ScalarType
+from tensorjit.ir.graph import Value
+from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
 from tensorjit.ops.opdef import Loop, OpDef, Rule
 from tensorjit.ops.python_scalars import is_python
@@ -74,12 +75,10 @@ def part(b: TypedBuilder, x: Abstract, name: str) -> Abstract:
         zeros = b.full(b.shape_of(x), Static(dtype.numpy.type(0)), dtype)
         b.readonly.add(zeros)
         return zeros
-    loop = Loop((dtype,), dtype.part)
-    result = b.apply(name, (x,), loop)
-    if b.is_array(x):
-        result = b.as_array(result)
-        b.ambiguous.add(b.value(result))  # NumPy's is a view of x
-    return result
+    if isinstance(x, Value) and isinstance(x.type, ArrayType):
+        result = b.add("part", (x,), ArrayType(dtype.part, x.type.shape, "A"), which=name)
+        return b.inherit(x, result)
+    return b.apply(name, (x,), Loop((dtype,), dtype.part))
 
 
 def _python_part(b: TypedBuilder, x: Abstract, name: str) -> Abstract:

@@ -586,9 +586,10 @@ class TypedBuilder:
         if offset is None and any(a is not None and not self.same(sizes[a], d) for (a, _), d in zip(axes, shape, strict=True)):
             layout = "A"  # a broadcast at run time: the stride may be 0
         result = self.add("view", (x,), ArrayType(x.type.dtype, tuple(shape), layout), axes=tuple(axes), offset=start)
-        return self._inherit(x, result)
+        return self.inherit(x, result)
 
-    def _inherit(self, x: Value, result: Value) -> Value:
+    def inherit(self, x: Value, result: Value) -> Value:
+        """A view, which cannot be written where its source cannot."""
         if x in self.readonly:
             self.readonly.add(result)
         if x in self.ambiguous:
@@ -623,7 +624,7 @@ class TypedBuilder:
         result = self.add("reshape", (source,), ArrayType(x.type.dtype, tuple(shape), "C"))
         if not contiguous:
             self.ambiguous.add(result)
-        return self._inherit(source, result)
+        return self.inherit(source, result)
 
     def copy(self, x: Value, layout: Layout = "C") -> Value:
         """A fresh array with the same elements."""

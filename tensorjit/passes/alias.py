@@ -21,7 +21,7 @@ from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.types import ArrayType
 from tensorjit.records import dataclass
 
-_VIEWS = frozenset({"view", "reshape"})
+_VIEWS = frozenset({"view", "reshape", "part"})
 _LOOPS = frozenset({"for", "while"})
 
 
@@ -145,7 +145,7 @@ class Aliases:
         result = op.result
         self.root[result] = self.root[source]
         box = self.box.get(source)
-        self.box[result] = None if op.name == "reshape" or box is None else _compose(box, op)
+        self.box[result] = None if op.name != "view" or box is None else _compose(box, op)
 
     def _plain(self, op: Op) -> None:
         for result in op.results:

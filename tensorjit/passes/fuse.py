@@ -42,7 +42,7 @@ MAX_ARRAYS = 24  # arrays of one region: more streams than this fight over the c
 MAX_OPEN = 8  # open regions at one time: bounds the search for conflicts
 
 # ops that raise nothing and write nothing, so that pending stores may move behind them
-QUIET = frozenset({"const", "dim", "bind", "cast", "view", "reshape", "load", "empty", "truth"})
+QUIET = frozenset({"const", "dim", "bind", "cast", "view", "reshape", "part", "load", "empty", "truth"})
 UNUSED = frozenset({"const", "dim", "cast", "view", "reshape", "load", "empty"})  # dropped where nothing uses them
 
 

@@ -63,7 +63,9 @@ class _Lowerer:
         for op in block.ops:
             for result in op.results:
                 self.defs[result] = op
-            if op.name == "fused":
+            if op.name == "fused" and _is_zeros(op):
+                out += [Op("empty", (), (r,), _frozen(space="heap", zeros=True), (), op.loc) for r in op.results]
+            elif op.name == "fused":
                 out += self._launch(op, sizes)
             elif op.blocks:
                 blocks = tuple(self.block(b, sizes.inside()) for b in op.blocks)
@@ -127,6 +129,20 @@ class _Lowerer:
             return array
         ops.append(Op("reshape", (array,), (shaped,), loc=op.loc))
         return shaped
+
+
+def _is_zeros(op: Op) -> bool:
+    """Whether a region does nothing but fill arrays with zeros: memory that the system hands out is zero already."""
+    ops = op.blocks[0].ops
+    if any(o.name not in ("const", "full", "yield") for o in ops) or not all(map(is_array, op.results)):
+        return False
+    constants = [o.attrs["value"] for o in ops if o.name == "const"]
+    filled = {o.result for o in ops if o.name == "full"}
+    return (
+        bool(constants)
+        and all(repr(c) in ("0", "0.0", "False", "0j") for c in constants)
+        and all(array_type(v).shape and v in filled for v in ops[-1].operands)
+    )
 
 
 def _frozen(**attrs: Any) -> Mapping[str, Any]:

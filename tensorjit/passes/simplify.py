@@ -27,7 +27,7 @@ _EFFECTS = frozenset(
 _SAFE_PYTHON = frozenset(
     {"py_not", "py_eq", "py_ne", "py_lt", "py_le", "py_gt", "py_ge", "py_and", "py_or", "py_xor", "py_float"}
 )
-_VIEWS = frozenset({"view", "reshape"})
+_VIEWS = frozenset({"view", "reshape", "part"})
 
 
 def is_pure(op: Op) -> bool:

@@ -292,6 +292,7 @@ _NUMPY_API = {
     "PyArray_Type": 2,
     "PyArray_Scalar": 60,
     "PyArray_NewFromDescr": 94,
+    "PyArray_Zeros": 183,
     "PyArray_SetBaseObject": 282,
 }
 

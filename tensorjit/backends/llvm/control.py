@@ -38,7 +38,7 @@ LOOPS = frozenset({"for", "while"})
 # what touches no Python object, and so may run without the GIL
 _QUIET = frozenset(
     {"const", "dim", "bind", "check", "broadcast_dim", "index_check", "fit_int", "cast", "select", "truth", "load", "store",
-     "view", "reshape", "launch", "if", "for", "while", "yield", "continue", "break", "unreachable"}
+     "view", "reshape", "part", "launch", "if", "for", "while", "yield", "continue", "break", "unreachable"}
 )  # fmt: skip
 
 

@@ -597,6 +597,16 @@ def _stride(d: Driver, source: ArrayValue, s: ArrayType, axis: int, step: int, s
     return d.emit.select(alone, I64(0), stride)
 
 
+@emits("part")
+def _part(d: Driver, op: Op) -> None:
+    """The real or imaginary parts of a complex array, where they are."""
+    source, t = d.env[op.operands[0]], op.result.type
+    assert isinstance(t, ArrayType)
+    offset = I64(t.dtype.size if op.attrs["which"] == "imag" else 0)
+    data = d.emit.gep(source.data, [offset], source_etype=I8)
+    d.env[op.result] = ArrayValue(t.dtype.numpy, data, source.dims, source.strides, source.owner, None, source.writable)
+
+
 @emits("reshape")
 def _reshape(d: Driver, op: Op) -> None:
     source, t = d.env[op.operands[0]], op.result.type
@@ -616,6 +626,9 @@ def _empty(d: Driver, op: Op) -> None:
         d.env[op.result] = ArrayValue(dtype, room, (), (), NULL, None)
         return
     sizes = [d.dim(s) for s in t.shape]
+    if op.attrs.get("zeros"):
+        d.env[op.result] = d.host.new_array(dtype, sizes, "F" if t.layout == "F" else "C", zeros=True)
+        return
     make = d.host.buffer if d.host.in_loop else d.host.new_array
     d.env[op.result] = make(dtype, sizes, "F" if t.layout == "F" else "C")
 

@@ -412,10 +412,13 @@ class HostBuilder:
                 step = self.emit.mul(step, dim)
         return tuple(reversed(strides) if order == "C" else strides)
 
-    def new_array(self, dtype: DType, dims: Sequence[ir.Value], order: str = "C") -> ArrayValue:
-        """A fresh, uninitialised array object; owned by the function until it is returned."""
-        flags = I32(abi.ARRAY_F_CONTIGUOUS if order == "F" else 0)
-        made = self._new_from_descr(dtype, dims, NULL, NULL, flags)
+    def new_array(self, dtype: DType, dims: Sequence[ir.Value], order: str = "C", zeros: bool = False) -> ArrayValue:
+        """A fresh array object, its elements zero or not set; owned by the function until it is returned."""
+        if zeros:
+            made = self._new_zeros(dtype, dims, order)
+        else:
+            flags = I32(abi.ARRAY_F_CONTIGUOUS if order == "F" else 0)
+            made = self._new_from_descr(dtype, dims, NULL, NULL, flags)
         self.own(made)
         return ArrayValue(
             dtype=dtype,
@@ -472,6 +475,14 @@ class HostBuilder:
         free = self.new_block("free")
         self.emit.cbranch(functools.reduce(self.emit.and_, conditions), free, otherwise)
         self.emit.position_at_end(free)
+
+    def _new_zeros(self, dtype: DType, dims: Sequence[ir.Value], order: str) -> ir.Value:
+        descr = object_symbol(self.module, f"tj_descr_{dtype.char}")
+        self.incref(descr)  # PyArray_Zeros takes it over
+        made = self.call(
+            "tj_np_PyArray_Zeros", I32(len(dims)), self.stack_copy(I64, dims), descr, I32(1 if order == "F" else 0)
+        )
+        return self.check_object(made)
 
     def _new_from_descr(
         self, dtype: DType, dims: Sequence[ir.Value], strides: ir.Value, data: ir.Value, flags: ir.Value

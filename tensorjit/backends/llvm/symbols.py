@@ -52,6 +52,7 @@ FUNCTIONS: dict[str, _Signature] = {
     "tj_py_PyEval_SaveThread": (PTR, ()),
     "tj_py_PyEval_RestoreThread": (VOID, (PTR,)),
     "tj_np_PyArray_NewFromDescr": (PTR, (PTR, PTR, I32, PTR, PTR, PTR, I32, PTR)),
+    "tj_np_PyArray_Zeros": (PTR, (I32, PTR, PTR, I32)),
     "tj_np_PyArray_SetBaseObject": (I32, (PTR, PTR)),
     "tj_rt_miss": (PTR, (PTR, PTR, I64, PTR)),
     "tj_rt_release": (VOID, (PTR, I64)),

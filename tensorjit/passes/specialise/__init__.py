@@ -119,6 +119,7 @@ def specialise(
         s.problem(refusal)
     except RecursionError:
         s.problem(Refusal(Problem("this function is nested too deeply", generic.loc, "split it into several")))
+    _check_copies(s)
     if s.problems:
         raise (NeedsStatic if s.needs_static else UnsupportedError)(s.problems)
     implicit = tuple(s.implicit.values())
@@ -196,13 +197,36 @@ def _unaligned(signature: Signature, leaves: Sequence[int]) -> tuple[int, ...]:
     return tuple(k for k, leaf in enumerate(leaves) if isinstance(sig := sigs[leaf], ArraySig) and not sig.aligned)
 
 
+def _check_copies(s: Specialiser) -> None:
+    """Refuse a program that writes to an array of which a copy was made where NumPy, for some layouts, gives a view: the copy would
+    not see the write."""
+    graph = Graph("", Block(tuple(s.params), tuple(s.b.builder.ops)))
+    ops = list(graph.walk()) if s.b.ambiguous else []
+    defs = {op.result: op for op in ops if len(op.results) == 1}
+
+    def root(value: Value) -> Value:
+        while value in defs and defs[value].name in ("view", "reshape", "part"):
+            value = defs[value].operands[0]
+        return value
+
+    stored = {root(op.operands[0]) for op in ops if op.name == "store"}
+    for value in s.b.ambiguous:
+        copy = defs.get(root(value))
+        if copy is None or copy.name != "copy":
+            continue
+        base = root(copy.operands[0])
+        if base in stored or (stored and base not in s.params and base not in defs):
+            text = "an array is written of which a reshape was taken while its layout is not contiguous: NumPy gives a view or a copy"
+            s.problem(Refusal(Problem(text, copy.loc, "copy it first: x.copy().reshape(...)")))
+
+
 def written(graph: Graph) -> frozenset[int]:
     """The params whose memory may be written: all array params where the target of a store cannot be traced to one."""
     source: dict[Value, Value] = {}
     fresh: set[Value] = set()
     targets: list[Value] = []
     for op in graph.walk():
-        if op.name in ("view", "reshape"):
+        if op.name in ("view", "reshape", "part"):
             source[op.result] = op.operands[0]
         elif op.results and not op.blocks:
             fresh.update(op.results)
