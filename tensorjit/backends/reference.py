@@ -357,7 +357,8 @@ def _copy(run: _Run, op: Op, args: list[Any]) -> Array:
 def _empty(run: _Run, op: Op, args: list[Any]) -> Array:
     assert isinstance(op.result.type, ArrayType)
     order = op.result.type.layout
-    return np.empty(run.shape(op.result), _result_dtype(op), order="C" if order == "A" else order)
+    make = np.zeros if op.attrs.get("zeros") else np.empty
+    return make(run.shape(op.result), _result_dtype(op), order="C" if order == "A" else order)
 
 
 def _full(run: _Run, op: Op, args: list[Any]) -> Array:
