@@ -299,12 +299,10 @@ class Scripted(ScriptFunction):
 
     def _source(self) -> Source:
         if self._parsed is None:
-            function = self.__wrapped__
+            function: Any = self.__wrapped__
             graph = compiler.parse(function)
             defaults = {
-                k: p.default
-                for k, p in enumerate(self._signature.parameters.values())
-                if p.default is not inspect.Parameter.empty
+                k: p.default for k, p in enumerate(self._signature.parameters.values()) if p.default is not inspect.Parameter.empty
             }
             self._parsed = Source(graph, Names.of(function), defaults)
         return self._parsed
@@ -354,9 +352,7 @@ class Traced(ScriptFunction):
             names = Names(self.__name__, getattr(self.__wrapped__, "__globals__", {}), arrays=self._tree.captures)
             graph = self._tree.to_graph(self.__name__)
             defaults = {
-                k: p.default
-                for k, p in enumerate(self._signature.parameters.values())
-                if p.default is not inspect.Parameter.empty
+                k: p.default for k, p in enumerate(self._signature.parameters.values()) if p.default is not inspect.Parameter.empty
             }
             self._traced = Source(graph, names, defaults)
         return self._traced
@@ -389,7 +385,7 @@ class Traced(ScriptFunction):
             self.record(*self._arguments(bound))
             with self._lock:
                 self._drop_if_there(executable)
-                key, executable = self._executable(bound, self._chosen())
+                _key, executable = self._executable(bound, self._chosen())
             try:
                 return super()._run(executable, bound)
             except GuardError:

@@ -52,7 +52,8 @@ def _from_environment() -> Options:
     return Options(enabled=enabled, target=os.environ.get("TENSORJIT_TARGET", "host"))
 
 
-_current: ContextVar[Options] = ContextVar("tensorjit_options", default=_from_environment())
+_DEFAULT = _from_environment()
+_current: ContextVar[Options] = ContextVar("tensorjit_options", default=_DEFAULT)
 
 
 def current() -> Options:

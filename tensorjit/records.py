@@ -27,9 +27,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 __all__ = ["dataclass"]
 
 
-def _record(
-    cls: type | None = None, /, *, frozen: bool = False, slots: bool = False, eq: bool = True, order: bool = False
-) -> Any:
+def _record(cls: type | None = None, /, *, frozen: bool = False, slots: bool = False, eq: bool = True, order: bool = False) -> Any:
     if cls is None:
         return lambda c: _record(c, frozen=frozen, slots=slots, eq=eq, order=order)
     if cls.__doc__ is None:

@@ -63,8 +63,7 @@ def _sample(name: str) -> Path:
     path = Path(_load("matplotlib").get_data_path()) / "sample_data" / name
     if not path.exists():
         raise MissingDataError(
-            f"matplotlib is installed without its sample data ({name} is missing): "
-            "install it from PyPI, or its sample-data package"
+            f"matplotlib is installed without its sample data ({name} is missing): install it from PyPI, or its sample-data package"
         )
     return path
 

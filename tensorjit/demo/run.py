@@ -69,9 +69,7 @@ def run(
     progress = progress or sys.stderr
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [Job(case.name, case, partial(api.script, case.function)) for case in cases]
-    jobs += [
-        Job(f"{case.name} (trace)", case, partial(api.trace, case.function, case.args)) for case in cases if case.name == TRACED
-    ]
+    jobs += [Job(f"{case.name} (trace)", case, partial(api.trace, case.function, case.args)) for case in cases if case.name == TRACED]
     rows = []
     for number, job in enumerate(jobs, start=1):
         progress.write(f"\r\033[K[{number}/{len(jobs)}] {job.name} ...")

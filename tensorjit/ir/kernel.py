@@ -12,7 +12,7 @@ flags that NumPy's loop raises.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Union, final
+from typing import Literal, final
 
 from tensorjit.ir.dtypes import I64, DType
 from tensorjit.records import dataclass
@@ -91,7 +91,7 @@ class Apply:
     dtype: DType
 
 
-Expr = Union[Const, Ref, Load, Apply]
+Expr = Const | Ref | Load | Apply
 
 
 @final
@@ -158,7 +158,7 @@ class If:
     orelse: tuple[Stmt, ...] = ()
 
 
-Stmt = Union[For, If, Let, Store, Accumulate]
+Stmt = For | If | Let | Store | Accumulate
 
 
 @final

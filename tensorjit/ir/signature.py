@@ -7,7 +7,7 @@ the first call shows them, so that ``x + y`` needs no broadcasting at run time; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Union, final
+from typing import Any, final
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class DefaultSig:
     """A parameter that the call leaves to its default."""
 
 
-ParamSig = Union[ArraySig, ScalarSig, StaticSig, TupleSig, DefaultSig]
+ParamSig = ArraySig | ScalarSig | StaticSig | TupleSig | DefaultSig
 
 
 @final
@@ -133,9 +133,7 @@ def of_value(value: Any, static: bool = False, dynamic: bool = True) -> ParamSig
 def _of_array(value: np.ndarray[Any, Any], dynamic: bool) -> ArraySig:
     dtype = from_numpy(value.dtype)
     if dtype is None:
-        raise TypeError(
-            f"an array of dtype {value.dtype}: the dtypes are bool, integers, floats and complex numbers up to 64 bits"
-        )
+        raise TypeError(f"an array of dtype {value.dtype}: the dtypes are bool, integers, floats and complex numbers up to 64 bits")
     if not value.dtype.isnative:
         raise TypeError(
             f"an array of dtype {value.dtype}, whose bytes are swapped: convert it with x.astype(x.dtype.newbyteorder('='))"

@@ -6,7 +6,7 @@ NumPy. `?` is the type of every value of a generic graph.
 
 from __future__ import annotations
 
-from typing import Literal, Union, final
+from typing import Literal, final
 
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.dtypes import BOOL, C128, F64, I64, DType
@@ -61,7 +61,7 @@ class UnknownType:
 
 _PYTHON_NAMES = {"b": "bool", "i": "int", "f": "float", "c": "complex"}
 
-Type = Union[ArrayType, ScalarType, UnknownType]
+Type = ArrayType | ScalarType | UnknownType
 
 UNKNOWN = UnknownType()
 PY_BOOL = ScalarType(BOOL, python=True)

@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Union, final
+from typing import Any, final
 
 from tensorjit.ir.dims import DimExpr
 from tensorjit.ir.graph import Graph, Value
@@ -120,9 +120,7 @@ class Poison:
     pass
 
 
-Abstract = Union[
-    Static, SymInt, Value, Sequence_, Slice, Closure, Bound, Unbound, Range, Mapped, Raised, Text, Poison
-]  # fmt: skip
+Abstract = Static | SymInt | Value | Sequence_ | Slice | Closure | Bound | Unbound | Range | Mapped | Raised | Text | Poison
 KINDS = (
     Static,
     SymInt,

@@ -208,9 +208,7 @@ def _logic_rule(name: str, ufunc: str) -> Rule:
 
 
 def _position_rule(name: str) -> Rule:
-    def rule(
-        b: TypedBuilder, a: Abstract, axis: Abstract = NONE, out: Abstract = NONE, *, keepdims: Abstract = FALSE
-    ) -> Abstract:
+    def rule(b: TypedBuilder, a: Abstract, axis: Abstract = NONE, out: Abstract = NONE, *, keepdims: Abstract = FALSE) -> Abstract:
         if isinstance(axis, (Sequence_,)) or (isinstance(axis, Static) and isinstance(axis.value, tuple)):
             b.fail("TypeError", "'tuple' object cannot be interpreted as an integer")
             axis = NONE

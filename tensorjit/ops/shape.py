@@ -146,9 +146,7 @@ def _reshape(b: TypedBuilder, a: Abstract, shape: Abstract, order: Abstract = St
     return reshaped(b, b.copy(x) if copied else x, items, b.static(order, "order"))
 
 
-def _reshape_method(
-    b: TypedBuilder, a: Abstract, *shape: Abstract, order: Abstract = Static("C"), copy: Abstract = NONE
-) -> Abstract:
+def _reshape_method(b: TypedBuilder, a: Abstract, *shape: Abstract, order: Abstract = Static("C"), copy: Abstract = NONE) -> Abstract:
     return _reshape(b, a, shape[0] if len(shape) == 1 else Sequence_(shape), order, copy=copy)
 
 

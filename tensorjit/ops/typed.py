@@ -364,7 +364,7 @@ class TypedBuilder:
             given.append(d.numpy if isinstance(d, DType) else d)
         if not any(isinstance(g, np.dtype) for g in given):  # Python numbers alone: what np.asarray makes of them
             given = [np.dtype(g) for g in given]
-        keywords = {} if dtype is None else {"signature": (None,) * ufunc.nin + (dtype.numpy,) * ufunc.nout}
+        keywords: dict[str, Any] = {} if dtype is None else {"signature": (None,) * ufunc.nin + (dtype.numpy,) * ufunc.nout}
         try:
             found = ufunc.resolve_dtypes(tuple(given) + (None,) * ufunc.nout, **keywords)
         except TypeError as error:

@@ -171,9 +171,7 @@ class Aliases:
 
     def _hand_over(self, to: Sequence[Value], values: Sequence[Value], known: set[Value] | None = None) -> None:
         """Each of `to` may now be the value beside it: relate them to the outside, and to each other."""
-        pairs = [
-            (t, v) for t, v in zip(to, values, strict=True) if isinstance(t.type, ArrayType) and isinstance(v.type, ArrayType)
-        ]
+        pairs = [(t, v) for t, v in zip(to, values, strict=True) if isinstance(t.type, ArrayType) and isinstance(v.type, ArrayType)]
         for k, (t, v) in enumerate(pairs):
             self._join(t, v, known)
             for other, w in pairs[:k]:

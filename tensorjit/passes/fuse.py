@@ -538,9 +538,7 @@ class _BlockFuser:
             if self.aliases.may_alias(v, target, equal) and not (self._same(v, target) and seen == {axes}):
                 return True
         for t in region.targets:
-            if self.aliases.may_alias(t, target, equal) and not (
-                self._same(t, target) and region.axes[region.content[t]] == axes
-            ):
+            if self.aliases.may_alias(t, target, equal) and not (self._same(t, target) and region.axes[region.content[t]] == axes):
                 return True
         return False
 

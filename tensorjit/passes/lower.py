@@ -101,9 +101,7 @@ class _Lowerer:
                 ops.append(Op("empty", (), (array,), _frozen(space="heap"), (), op.loc))
             arrays.append(self._shaped(array, operand, ops, op))
         scalars = tuple(outer[v] for v in written.scalars)
-        attrs = _frozen(
-            kernel=written.kernel, sizes=written.sizes, work=region.work(), reason=op.attrs["reason"], space=region.space
-        )
+        attrs = _frozen(kernel=written.kernel, sizes=written.sizes, work=region.work(), reason=op.attrs["reason"], space=region.space)
         ops.append(Op("launch", (*arrays, *scalars), (), attrs, (), op.loc))
         return [*ops, *loads]
 

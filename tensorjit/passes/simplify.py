@@ -24,9 +24,7 @@ _EFFECTS = frozenset(
      "return"}
 )  # fmt: skip
 # Python operators that cannot raise on the numbers they take
-_SAFE_PYTHON = frozenset(
-    {"py_not", "py_eq", "py_ne", "py_lt", "py_le", "py_gt", "py_ge", "py_and", "py_or", "py_xor", "py_float"}
-)
+_SAFE_PYTHON = frozenset({"py_not", "py_eq", "py_ne", "py_lt", "py_le", "py_gt", "py_ge", "py_and", "py_or", "py_xor", "py_float"})
 _VIEWS = frozenset({"view", "reshape", "part"})
 
 

@@ -45,7 +45,7 @@ def reporter(names: Sequence[str]) -> Callable[[int], None]:
 
 def _tell(mode: str, message: str, what: str, flags: int) -> None:
     if mode == "warn":
-        warnings.warn(message, RuntimeWarning, stacklevel=4)
+        warnings.warn(message, RuntimeWarning, stacklevel=_caller())
     elif mode == "raise":
         raise FloatingPointError(message)
     elif mode == "call":
@@ -60,6 +60,14 @@ def _tell(mode: str, message: str, what: str, flags: int) -> None:
         if handler is None:
             raise NameError(f"log specified for {what} but no object with write method found.")
         handler.write(f"Warning: {message}\n")
+
+
+def _caller() -> int:
+    """The stack level, for whoever asks, of the code that called the compiled function: a first call comes through our own."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tensorjit."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _write(text: str) -> None:

@@ -64,9 +64,7 @@ def test_wrong_ir_is_refused() -> None:
     with pytest.raises(RuntimeError):
         default_engine().compile_ir("define i64 @tj_f() { ret i32 1 }")
     with pytest.raises(RuntimeError):  # parses; only the verifier sees that a value is used before it is made
-        default_engine().compile_ir(
-            "define i64 @tj_f() {\nentry: br label %b\na: %x = add i64 1, 2\n br label %b\nb: ret i64 %x }"
-        )
+        default_engine().compile_ir("define i64 @tj_f() {\nentry: br label %b\na: %x = add i64 1, 2\n br label %b\nb: ret i64 %x }")
 
 
 def test_texts_and_targets() -> None:

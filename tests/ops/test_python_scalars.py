@@ -33,9 +33,7 @@ def test_binary(name: str, check: Any) -> None:
                 continue
             check(name, overflowing(PYTHON[name]), x, y, message=False)
             if type(y) is not complex:
-                check(
-                    lambda b, p, y=y: b.call(name, p, Static(y)), lambda p, y=y: overflowing(PYTHON[name])(p, y), x, message=False
-                )
+                check(lambda b, p, y=y: b.call(name, p, Static(y)), lambda p, y=y: overflowing(PYTHON[name])(p, y), x, message=False)
 
 
 def overflowing(function: Any) -> Any:

@@ -71,9 +71,7 @@ def test_nan_goes_through(check: Any) -> None:
 
 def test_dtype_keyword(check: Any) -> None:
     for name in ("sum", "prod", "mean", "var", "std"):
-        for dtype in (np.float32, np.float64, np.complex128, "f2") + (
-            (np.int8, "u4", np.bool_) if name in ("sum", "prod") else ()
-        ):
+        for dtype in (np.float32, np.float64, np.complex128, "f2") + ((np.int8, "u4", np.bool_) if name in ("sum", "prod") else ()):
             close(name, getattr(np, name), check, array(np.int32, (2, 4)), dtype=dtype, axis=1)
 
 

@@ -418,9 +418,7 @@ def test_disabled_after_compiling() -> None:
 
 
 def test_disabled_by_the_environment() -> None:
-    text = (
-        "import tensorjit as tj, sys\nf = tj.script(lambda x: open)\nassert f(1) is open\nassert 'llvmlite' not in sys.modules\n"
-    )
+    text = "import tensorjit as tj, sys\nf = tj.script(lambda x: open)\nassert f(1) is open\nassert 'llvmlite' not in sys.modules\n"
     env = {**os.environ, "TENSORJIT": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", text], env=env, check=True, timeout=60)
 

@@ -218,9 +218,7 @@ def _overlaps(signature: Signature, specialised: Specialised, order: Sequence[in
         for b in sorted(number):
             if a < b and (a in written or b in written):
                 pair = (a, b)
-                known = (
-                    "disjoint" if pair in signature.disjoint else "identical" if pair in signature.identical else "overlapping"
-                )
+                known = "disjoint" if pair in signature.disjoint else "identical" if pair in signature.identical else "overlapping"
                 out.append(Overlap(number[a], number[b], known))  # type: ignore[arg-type]
     return tuple(out)
 

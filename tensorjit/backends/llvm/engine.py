@@ -248,9 +248,7 @@ class _Linkers:
         with self._lock:
             if self._current is None or self._served == self.LIBRARIES:
                 _initialise()
-                self._current = llvm.create_lljit_compiler(
-                    _create_machine(host_target()), use_jit_link=True, suppress_errors=True
-                )
+                self._current = llvm.create_lljit_compiler(_create_machine(host_target()), use_jit_link=True, suppress_errors=True)
                 self._served = 0
             self._served += 1
             return self._current

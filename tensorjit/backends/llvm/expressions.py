@@ -125,9 +125,7 @@ class Writer(Frame):
 
     # -- places in memory
 
-    def _locate(
-        self, view: View, indices: Sequence[Value | Ramp]
-    ) -> tuple[Value, list[tuple[int, int]], list[tuple[int, Value]]]:
+    def _locate(self, view: View, indices: Sequence[Value | Ramp]) -> tuple[Value, list[tuple[int, int]], list[tuple[int, Value]]]:
         """The address of lane 0's element at the vector loop's index 0; (axis, step) of ramps; (axis, index) of gathers."""
         offsets, ramps, gathers = [], [], []
         for axis, index in enumerate(indices):

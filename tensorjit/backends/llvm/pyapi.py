@@ -479,14 +479,10 @@ class HostBuilder:
     def _new_zeros(self, dtype: DType, dims: Sequence[ir.Value], order: str) -> ir.Value:
         descr = object_symbol(self.module, f"tj_descr_{dtype.char}")
         self.incref(descr)  # PyArray_Zeros takes it over
-        made = self.call(
-            "tj_np_PyArray_Zeros", I32(len(dims)), self.stack_copy(I64, dims), descr, I32(1 if order == "F" else 0)
-        )
+        made = self.call("tj_np_PyArray_Zeros", I32(len(dims)), self.stack_copy(I64, dims), descr, I32(1 if order == "F" else 0))
         return self.check_object(made)
 
-    def _new_from_descr(
-        self, dtype: DType, dims: Sequence[ir.Value], strides: ir.Value, data: ir.Value, flags: ir.Value
-    ) -> ir.Value:
+    def _new_from_descr(self, dtype: DType, dims: Sequence[ir.Value], strides: ir.Value, data: ir.Value, flags: ir.Value) -> ir.Value:
         descr = object_symbol(self.module, f"tj_descr_{dtype.char}")
         self.incref(descr)  # PyArray_NewFromDescr takes it over, on failure too
         array_type = object_symbol(self.module, "tj_np_PyArray_Type")

@@ -106,9 +106,7 @@ class Recorder:
             self._keep.append(frame.f_code)
         return self._locs[key]
 
-    def emit(
-        self, name: str, operands: Iterable[int] = (), /, *, droppable: bool = False, result: bool = True, **attrs: Any
-    ) -> int:
+    def emit(self, name: str, operands: Iterable[int] = (), /, *, droppable: bool = False, result: bool = True, **attrs: Any) -> int:
         """Note an op down; the number of its value."""
         index = self.count
         self.count += result
@@ -137,9 +135,7 @@ class Recorder:
         if type(concrete) in (bool, float, complex):
             return ScalarTracer(self, index, concrete)
         if isinstance(concrete, (tuple, list)):
-            items = [
-                self.wrap(c, self.emit("subscript", (index, self.constant(k)), droppable=True)) for k, c in enumerate(concrete)
-            ]
+            items = [self.wrap(c, self.emit("subscript", (index, self.constant(k)), droppable=True)) for k, c in enumerate(concrete)]
             make = getattr(type(concrete), "_make", type(concrete))
             return make(items)
         if concrete is None or isinstance(concrete, (str, np.dtype, type)):

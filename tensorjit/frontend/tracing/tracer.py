@@ -165,9 +165,7 @@ class Tracer:
     def __array_ufunc__(self, function: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
         return self._tj_recorder.ufunc(function, method, args, kwargs)
 
-    def __array_function__(
-        self, function: Callable[..., Any], types: object, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
+    def __array_function__(self, function: Callable[..., Any], types: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self._tj_recorder.function(function, args, kwargs)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:

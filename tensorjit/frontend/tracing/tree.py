@@ -384,9 +384,7 @@ def _used(node: Node) -> frozenset[int]:
     return frozenset(used)
 
 
-def _kind_conditions(
-    k: int, indices: tuple[int, ...], kind: Kind, others: Sequence[Kind]
-) -> list[tuple[int, tuple[int, ...], Kind]]:
+def _kind_conditions(k: int, indices: tuple[int, ...], kind: Kind, others: Sequence[Kind]) -> list[tuple[int, tuple[int, ...], Kind]]:
     if kind[0] == "static":
         return [(k, indices, kind)]
     if kind[0] == "leaf":

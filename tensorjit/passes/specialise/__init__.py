@@ -146,9 +146,7 @@ def _finish(s: Specialiser, outcome: Outcome, frame: Frame) -> Outcome:
         return ENDED
 
 
-def _parameters(
-    s: Specialiser, generic: Graph, signature: Signature, defaults: Sequence[Any]
-) -> tuple[list[Abstract], list[int]]:
+def _parameters(s: Specialiser, generic: Graph, signature: Signature, defaults: Sequence[Any]) -> tuple[list[Abstract], list[int]]:
     """The abstract value of each parameter; the dynamic leaves become params of the typed graph."""
     parameters = [name for name, *_ in generic.attrs["parameters"]]
     leaf_names = _leaf_names(parameters, signature.params)

@@ -203,7 +203,7 @@ def subscript(s: Specialiser, x: Abstract, key: Abstract) -> Abstract:
     if isinstance(x, Static) and isinstance(x.value, str) and is_static(key):
         return operators.fold(s.b, lambda a, b: a[b], x, key)
     if isinstance(x, Range):
-        length, item = iteration(s.b, x)
+        _length, item = iteration(s.b, x)
         return item(key)
     return indexing.index(s.b, x, key)
 
@@ -320,9 +320,7 @@ def _raise(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> tuple[
     if not isinstance(x, Raised):
         s.b.refuse("raise of something that is no exception of a known class")
     name = (
-        x.exception.__qualname__
-        if x.exception.__module__ == "builtins"
-        else f"{x.exception.__module__}.{x.exception.__qualname__}"
+        x.exception.__qualname__ if x.exception.__module__ == "builtins" else f"{x.exception.__module__}.{x.exception.__qualname__}"
     )
     values = [s.b.value(a) for a in x.args]
     s.b.builder.add_multi("raise", values, (), {"exception": name, "message": x.message, "class": x.exception})

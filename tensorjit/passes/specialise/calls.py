@@ -189,7 +189,8 @@ def into(
         kind = "numpy._core._exceptions._UFuncOutputCastingError"
         b.fail(
             kind,
-            f"Cannot cast ufunc '{name}' output from dtype('{loop.output.numpy}') to dtype('{out.type.dtype.numpy}') with casting rule '{casting}'",
+            f"Cannot cast ufunc '{name}' output from dtype('{loop.output.numpy}') to dtype('{out.type.dtype.numpy}') "
+            f"with casting rule '{casting}'",
         )
         return out
     if out in b.readonly:
@@ -206,9 +207,7 @@ def into(
     return out
 
 
-def _broadcastable_output(
-    b: TypedBuilder, given: Sequence[tuple[Dim, ...]], shape: tuple[Dim, ...], out: tuple[Dim, ...]
-) -> bool:
+def _broadcastable_output(b: TypedBuilder, given: Sequence[tuple[Dim, ...]], shape: tuple[Dim, ...], out: tuple[Dim, ...]) -> bool:
     """Check what ufuncs want of `out`: the inputs fit into it, without `out` itself being stretched."""
     tail = shape[len(shape) - len(out) :] if len(shape) > len(out) else shape
     shown = [*given, out]
@@ -253,7 +252,8 @@ def method_call(s: Specialiser, method: Bound, args: list[Abstract], keywords: d
     return row_call(s, row, [owner, *args], keywords)
 
 
-METHODS: Callable[[str], str | None] = lambda name: None  # set by specialise()
+def METHODS(name: str) -> str | None:
+    return None  # set by specialise()
 
 
 def set_methods(lookup: Callable[[str], str | None]) -> None:

@@ -618,7 +618,7 @@ def _loop(
     params = body.params[1:] if op.name == "for" else body.params
     varying = _varying(op, body, params)
     start = tuple(widen(template(x)) if v else template(x) for x, v in zip(inits, varying, strict=True))
-    settled, strong, first_ops = _settle(s, build, start, inits, _reads(op, params), first)
+    settled, strong, _first_ops = _settle(s, build, start, inits, _reads(op, params), first)
     if settled is None:
         if _some_turns_keep(s, build, start, first):
             return _versioned(s, op, frame, start, inits, build, emit, turns, first_turn, after, first)
@@ -771,9 +771,7 @@ def _reads(op: Op, params: Sequence[Value]) -> list[bool]:
         for o in block.ops:
             used.update(o.operands)
             stack += o.blocks
-    mirrors = [
-        p for block in op.blocks for p in (block.params[1:] if op.name == "for" and block is op.blocks[0] else block.params)
-    ]
+    mirrors = [p for block in op.blocks for p in (block.params[1:] if op.name == "for" and block is op.blocks[0] else block.params)]
     count = len(params)
     return [any(mirrors[j * count + k] in used for j in range(len(mirrors) // max(count, 1))) for k in range(count)]
 
@@ -853,7 +851,7 @@ def _start(b: TypedBuilder, t: Template, x: Abstract) -> Abstract:
             return b.add("const", (), t.type, value=zero)
         value = b.value(x)
         return b.cast_scalar(value, t.type)
-    if isinstance(t, Typed) or isinstance(t, Same) or not isinstance(x, Sequence_):
+    if isinstance(t, (Typed, Same)) or not isinstance(x, Sequence_):
         return x
     return Sequence_(tuple(_start(b, i, y) for i, y in zip(t.items, x.items, strict=True)), x.is_list)
 

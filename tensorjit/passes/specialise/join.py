@@ -7,7 +7,7 @@ what type. Nothing is coerced: a Python int and a float do not join, and the cal
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Union, final
+from typing import final
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
@@ -46,7 +46,7 @@ class Items:
     is_list: bool
 
 
-Template = Union[Same, Typed, Items]
+Template = Same | Typed | Items
 
 
 def template(x: Abstract) -> Template:

@@ -335,9 +335,7 @@ def _truth_of_value(b: TypedBuilder, x: Value) -> Abstract:
             if len(x.type.shape) == 1 or axis == len(x.type.shape) - 1 or isinstance(size, int):
                 message = "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
                 count = dims.product(x.type.shape)
-                empty = (
-                    "The truth value of an empty array is ambiguous. Use `array.size > 0` to check that an array is not empty."
-                )
+                empty = "The truth value of an empty array is ambiguous. Use `array.size > 0` to check that an array is not empty."
                 b.check("gt", count, 0, "ValueError", empty)
                 b.check("eq", count, 1, "ValueError", message)
                 break

@@ -98,7 +98,7 @@ def jump_values(
     if all(fits):
         own = [v for t, x in zip(carried, values, strict=True) for v in values_of(b, t, x)]
         return False, [*own, *_zeros(b, exits.extras())]
-    for k, alternative in enumerate(exits.alternatives):
+    for k, alternative in enumerate(exits.alternatives):  # noqa: B007 (k is read after the break)
         parts = list(zip(carried, alternative.templates, values, strict=True))
         if all(_fits(b, t if a is None else a, v) for t, a, v in parts):
             break
@@ -110,8 +110,8 @@ def jump_values(
         old = [next(params) for _ in types_of(t)]
         flat += old if a is not None else list(values_of(b, t, x))
     flat += [b.constant(2 * k + (2 if broke else 1)), b.value(index)]
-    for j, a in enumerate(exits.alternatives):
-        for t, x in zip(a.templates, values, strict=True):
+    for j, other in enumerate(exits.alternatives):
+        for t, x in zip(other.templates, values, strict=True):
             if t is not None:
                 flat += list(values_of(b, t, x)) if j == k else _zeros(b, [Typed(y) for y in types_of(t)])
     return True, flat
