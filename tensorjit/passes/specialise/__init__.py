@@ -16,7 +16,7 @@ Modules: `state` (what one run shares), `join` (what two paths have in common), 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType, MappingProxyType
 from typing import Any, final
 
@@ -34,10 +34,8 @@ from tensorjit.ir.signature import (
 )
 from tensorjit.ir.types import ArrayType
 from tensorjit.ops.abstract import Abstract, Sequence_, of
-from tensorjit.ops.opdef import OpDef
-from tensorjit.ops.typed import Refusal, TypedBuilder
+from tensorjit.ops.typed import Refusal
 from tensorjit.passes.specialise import basics as _basics  # registers its handlers
-from tensorjit.passes.specialise import calls
 from tensorjit.passes.specialise.calls import Traced
 from tensorjit.passes.specialise.control import leave, run
 from tensorjit.passes.specialise.state import (
@@ -45,6 +43,7 @@ from tensorjit.passes.specialise.state import (
     Frame,
     Guard,
     Implicit,
+    Library,
     Names,
     Outcome,
     Source,
@@ -68,17 +67,6 @@ __all__ = [
 
 class NeedsStatic(UnsupportedError):
     """A value that must be known while compiling (an axis, say) is not: its argument may be made static."""
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Library:
-    """What the specialiser knows of NumPy: the op table and how to find rows in it."""
-
-    table: Mapping[str, OpDef]
-    find: Callable[[object], OpDef | None]
-    methods: Mapping[str, str]
-    attributes: Mapping[str, Callable[[TypedBuilder, Abstract], Abstract]]
 
 
 @final
@@ -107,8 +95,7 @@ def specialise(
     `defaults[k]` is the value of parameter k where its signature is a DefaultSig. Raises UnsupportedError or TypeInferenceError
     with every problem of the function.
     """
-    s = Specialiser(library.table, library.find, library.attributes, parse)
-    calls.set_methods(library.methods.get)
+    s = Specialiser(library, parse)
     values, leaves = _parameters(s, generic, signature, defaults)
     frame = Frame(names, dict(zip(generic.params, values, strict=True)))
     s.b.builder.loc = generic.loc

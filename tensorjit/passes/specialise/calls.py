@@ -246,19 +246,10 @@ def method_call(s: Specialiser, method: Bound, args: list[Abstract], keywords: d
             return of(getattr(static_value(owner), method.name)(*map(static_value, args)))
         if method.name == "format" and isinstance(owner, Static):
             return Text(owner.value, tuple(args))
-    row = s.table.get(METHODS(method.name) or "")
+    row = s.table.get(s.methods.get(method.name, ""))
     if row is None:
         b.refuse(f"the method {method.name!r} of {describe(owner)} is not compiled")
     return row_call(s, row, [owner, *args], keywords)
-
-
-def METHODS(name: str) -> str | None:
-    return None  # set by specialise()
-
-
-def set_methods(lookup: Callable[[str], str | None]) -> None:
-    global METHODS
-    METHODS = lookup
 
 
 # -- conversions and builtins ----------------------------------------------------------------------------------

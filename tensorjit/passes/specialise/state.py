@@ -141,21 +141,27 @@ class NeedScope(Exception):
     """An inlined function returns from inside a loop: it must be run again within a scope op."""
 
 
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Library:
+    """What the specialiser knows of NumPy: the op table and how to find rows in it."""
+
+    table: Mapping[str, OpDef]
+    find: Callable[[object], OpDef | None]
+    methods: Mapping[str, str]
+    attributes: Mapping[str, Callable[[TypedBuilder, Abstract], Abstract]]
+
+
 class Specialiser:
     """Everything that one specialisation shares; the work is in the modules beside this one."""
 
-    def __init__(
-        self,
-        table: Mapping[str, OpDef],
-        find: Callable[[object], OpDef | None],
-        attributes: Mapping[str, Callable[[TypedBuilder, Abstract], Abstract]],
-        parse: Callable[[FunctionType], Graph],
-    ) -> None:
-        self.table = table
-        self.find = find
-        self.attributes = attributes
+    def __init__(self, library: Library, parse: Callable[[FunctionType], Graph]) -> None:
+        self.table = library.table
+        self.find = library.find
+        self.methods = library.methods
+        self.attributes = library.attributes
         self.parse = parse
-        self.b = TypedBuilder(table)
+        self.b = TypedBuilder(library.table)
         self.problems: list[Problem] = []
         self.needs_static = False
         self.guards: dict[tuple[int, str], Guard] = {}
