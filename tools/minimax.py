@@ -1,4 +1,4 @@
-"""Makes the table of polynomial coefficients of the vector math.
+"""Makes the polynomial coefficients and the tables of the vector math.
 
     python tools/minimax.py tensorjit/backends/llvm/vmath/coefficients.py
 
@@ -11,6 +11,7 @@ Needs mpmath. Takes some seconds.
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Callable
@@ -42,7 +43,7 @@ QUARTER = math.pi / 4 + 0.0125  # the quotient n of a reduction is rounded: r ma
 HALF_LN2 = math.log(2) / 2 * 1.0005
 ROOT = math.sqrt(0.5)
 TAN_EIGHTH = 0.41422
-ATANH = 0.17160  # s = f/(2 + f) for 1 + f between ROOT and 2 ROOT
+INNER = 0.0345  # m c - 1 for c of `log_tables`
 
 
 def _root(f: Callable[[mpf], mpf]) -> Real:
@@ -53,22 +54,34 @@ def _root(f: Callable[[mpf], mpf]) -> Real:
 FITS = (
     Fit("EXP", "(e^r - 1 - r) / r^2", lambda r: (mpmath.expm1(r) - r) / r**2,
         -HALF_LN2, HALF_LN2, abs, 9, 4),
+    Fit("SINH", "(sinh r - r) / r^3 in r^2", _root(lambda r: (mpmath.sinh(r) - r) / r**3),
+        0, HALF_LN2**2, lambda z: z, 4, 2),
+    Fit("COSH", "(cosh r - 1) / r^2 in r^2", _root(lambda r: (mpmath.cosh(r) - 1) / r**2),
+        0, HALF_LN2**2, lambda z: z, 5, 2),
     Fit("EXPM1", "(e^r - 1 - r) / r^2", lambda r: (mpmath.expm1(r) - r) / r**2,
-        -HALF_LN2, HALF_LN2, abs, 10, 5, 6),
+        -HALF_LN2, HALF_LN2, abs, 10, 5),
     Fit("EXP2", "(2^r - 1 - r ln 2) / r^2", lambda r: (mpmath.expm1(r * mp.ln2) - r * mp.ln2) / r**2,
-        -0.5002, 0.5002, abs, 10, 5, 6),
-    Fit("LOG", "(2 atanh(s) - 2 s) / s^3 in s^2", _root(lambda s: (2 * mpmath.atanh(s) - 2 * s) / s**3),
-        0, ATANH**2, lambda z: z, 6, 2, 3),
-    Fit("LOG2_TAIL", "(log2((1+s)/(1-s)) - 2/ln2 (s + s^3/3)) / s^5 in s^2",
-        _root(lambda s: (2 * mpmath.atanh(s) - 2 * s - 2 * s**3 / 3) / s**5 / mp.ln2), 0, ATANH**2, lambda z: z**2, 6),
-    Fit("LOG2", "log2(1 + f) / f", lambda f: mpmath.log1p(f) / f / mp.ln2,
-        ROOT - 1, 2 * ROOT - 1, lambda f: mpf(1), -1, -1, 14),
+        -0.5002, 0.5002, abs, 10, 5),
+    Fit("LOG", "(log(1 + r) - r) / r^2", lambda r: (mpmath.log1p(r) - r) / r**2, -INNER, INNER, abs, 7, 3),
+    Fit("LOG2", "(log2(1 + r) - r / ln 2) / r^2", lambda r: (mpmath.log1p(r) - r) / r**2 / mp.ln2,
+        -INNER, INNER, abs, 7),
+    Fit("LOG10", "(log10(1 + r) - r / ln 10) / r^2", lambda r: (mpmath.log1p(r) - r) / r**2 / mp.ln(10),
+        -INNER, INNER, abs, 7),
+    Fit("LOG_TAIL", "(log(1 + r) - r + r^2/2) / r^3", lambda r: (mpmath.log1p(r) - r + r**2 / 2) / r**3,
+        -INNER, INNER, lambda r: r**2, 8, 3),
+    Fit("LOG_WIDE", "(log(1 + f) - f) / f^2", lambda f: (mpmath.log1p(f) - f) / f**2, ROOT - 1, 2 * ROOT - 1, abs, -1, 9),
+    Fit("LOG2_WIDE", "(log2(1 + f) - f log2 e) / f^2", lambda f: (mpmath.log1p(f) - f) / f**2 / mp.ln2,
+        ROOT - 1, 2 * ROOT - 1, abs, -1, 9),
+    Fit("LOG10_WIDE", "(log10(1 + f) - f log10 e) / f^2", lambda f: (mpmath.log1p(f) - f) / f**2 / mp.ln(10),
+        ROOT - 1, 2 * ROOT - 1, abs, -1, 9),
     Fit("SIN", "(sin r - r) / r^3 in r^2", _root(lambda r: (mpmath.sin(r) - r) / r**3),
         0, QUARTER**2, lambda z: z, 5, 2),
     Fit("COS", "(cos r - 1 + r^2/2) / r^4 in r^2", _root(lambda r: (mpmath.cos(r) - 1 + r**2 / 2) / r**4),
         0, QUARTER**2, lambda z: z**2, 5, 2),
     Fit("ATAN", "(atan r - r) / r^3 in r^2", _root(lambda r: (mpmath.atan(r) - r) / r**3),
         0, TAN_EIGHTH**2, lambda z: z, 11, 4),
+    Fit("ARC", "(atan r - r) / r^3 in r^2", _root(lambda r: (mpmath.atan(r) - r) / r**3),
+        0, 0.0995**2, lambda z: z, 5, 1),
     Fit("ASIN", "(asin r - r) / r^3 in r^2", _root(lambda r: (mpmath.asin(r) - r) / r**3),
         0, 0.2505, lambda z: z, 13, 5),
     Fit("CBRT", "m^(-1/3)", lambda m: mpmath.root(m, 3) ** -1, ROOT, 2 * ROOT, lambda m: mpf(1), 10, 4),
@@ -154,10 +167,84 @@ def constants() -> list[tuple[str, tuple[float, ...]]]:
         ("PI_3_4_32", parts(mp.pi * 3 / 4, (24, 24))),
         ("CBRT_2_64", tuple(rounded(mpmath.root(2, 3) ** k, 53) for k in (1, -1))),
         ("CBRT_2_32", tuple(rounded(mpmath.root(2, 3) ** k, 24) for k in (1, -1))),
-        ("LOG2_S_64", parts(2 / ln2, (53, 53))),
-        ("LOG2_S3_64", parts(2 / ln2 / 3, (53, 53))),
         ("TWO_OVER_PI", parts(1 / half_pi, (53, 53))),
     ]
+
+
+def log_tables() -> list[tuple[str, tuple[float, ...]]]:
+    """Of each sixteenth of the binade from 47/64 on: c near its inverse, and -log c in each base, a sum of two.
+
+    c is so short that m c - 1 is exact, and 1 around 1, where the logarithm must be precise relative to itself.
+    """
+    edges = [mpf(47 + 2 * k) / 64 for k in range(9)] + [1 + mpf(2 * k + 1) / 32 for k in range(8)]
+    inverses = [_inverse(edges[k], edges[k + 1], last=53 if k < 8 else 52) for k in range(16)]
+    rows = []
+    for size, first, second in ((64, 42, 53), (32, 16, 24)):
+        rows.append((f"INVERSE_{size}", tuple(map(float, inverses))))
+        for name, base in (("LOG", mp.e), ("LOG2", mpf(2)), ("LOG10", mpf(10)))[: 3 if size == 64 else 1]:
+            logs = [-mpmath.log(c) / mpmath.log(base) for c in inverses]
+            high = [mpmath.nint(v * 2**first) / 2**first for v in logs]
+            rows.append((f"{name}_HIGH_{size}", tuple(map(float, high))))
+            rows.append((f"{name}_LOW_{size}", tuple(rounded(v - h, second) for v, h in zip(logs, high, strict=True))))
+    return rows
+
+
+def tanh_pieces() -> list[tuple[str, tuple[float, ...]]]:
+    """Of each quarter binade from 1/8 on: a place c, and tanh(c + d) as a polynomial in d whose first term needs no rounding.
+
+    The first is for all that is smaller: tanh d - d there, with even terms that only keep products from underflowing.
+    """
+    fit = Fit("TANH", "", lambda z: (mpmath.tanh(mpmath.sqrt(z)) - mpmath.sqrt(z)) / mpmath.sqrt(z) ** 3,
+              0, 0.126**2, lambda z: z, 1)  # fmt: skip
+    third, fifth = remez(fit, 1)[0]
+    rows = [[mpf(0), mpf(0), mpf(2) ** -60, mpf(2) ** -100, third, mpf(2) ** -60, fifth]]
+    edges = [mpf(2) ** (j // 4) * (1 + mpf(j % 4) / 4) for j in range(-12, 14)]
+    rows += [_tanh_piece(low, high) for low, high in itertools.pairwise(edges)]
+    rows += [rows[-1]] * (32 - len(rows))
+    names = ("TANH_PLACE_32", *(f"TANH_{i}_32" for i in range(6)))
+    return [(name, tuple(rounded(row[i], 24) for row in rows)) for i, name in enumerate(names)]
+
+
+def _tanh_piece(low: mpf, high: mpf) -> list[mpf]:
+    """c and the coefficients: of some hundred c near the middle, that of the roundest tanh c."""
+    middle = mpf(rounded((low + high) / 2, 24))
+    step = mpf(2) ** (int(mpmath.floor(mpmath.log(middle, 2))) - 23)
+
+    def lost(c: mpf) -> mpf:
+        value = mpmath.tanh(c)
+        return abs(value - mpf(rounded(value, 24)))
+
+    c = min((middle + k * step for k in range(-100, 101)), key=lost)
+    fit = Fit("TANH", "", lambda d: (mpmath.tanh(c + d) - mpmath.tanh(c)) / d, low - c, high - c, abs, 4)
+    return [c, mpmath.tanh(c), *remez(fit, 4)[0]]
+
+
+def arctan_tables() -> list[tuple[str, tuple[float, ...]]]:
+    """b / a in the middle of half a binade, from 3/32 to 12, and its arctan as a sum of two; 0 and infinity at the ends.
+
+    The last part of arctan 0 keeps products from underflowing, and is lost in what is not tiny.
+    """
+    edges = [mpf(2) ** (j // 2) * (1 + mpf(j % 2) / 2) for j in range(-7, 8)]
+    angles = [(mpmath.atan(x) + mpmath.atan(y)) / 2 for x, y in itertools.pairwise(edges)]
+    middles = [rounded(mpmath.tan(angle), 24) for angle in angles]
+    sines, cosines = (0.0, *middles, 1.0), (1.0, *(1.0 for _ in middles), 0.0)
+    rows = []
+    for size, precision, least in ((64, 53, 2.0**-300), (32, 24, 2.0**-100)):
+        sums = [parts(mpmath.atan(c), (precision, precision)) for c in middles]
+        sums = [(0.0, least), *sums, parts(mp.pi / 2, (precision, precision))]
+        rows += [(f"ARCTAN_A_{size}", cosines), (f"ARCTAN_B_{size}", sines)]
+        rows += [(f"ARCTAN_{part}_{size}", tuple(s[i] for s in sums)) for i, part in enumerate(("HIGH", "LOW"))]
+    return rows
+
+
+def _inverse(low: mpf, high: mpf, last: int) -> mpf:
+    """The c of least largest |m c - 1| between low and high, of numbers whose last bit is 2^-last, that is exact."""
+    choices = [mpf(j) / 2**bits for bits in (5, 6) for j in range(2 ** (bits - 1), 2 ** (bits + 1))]
+    if low < 1 < high:
+        return mpf(1)
+    worst = {c: max(abs(low * c - 1), abs(high * c - 1)) for c in choices}
+    exact = [c for c in choices if worst[c] <= mpf(2) ** (53 - last - (5 if (c * 32) % 1 == 0 else 6))]
+    return min(exact, key=lambda c: worst[c])
 
 
 def table(name: str, values: tuple[float, ...] | list[float]) -> str:
@@ -168,7 +255,7 @@ def table(name: str, values: tuple[float, ...] | list[float]) -> str:
 def page() -> str:
     """The text of coefficients.py."""
     lines = ['"""Written by tools/minimax.py: coefficients of least largest error (Remez), constant term first."""\n']
-    for name, values in constants():
+    for name, values in [*constants(), *log_tables(), *arctan_tables(), *tanh_pieces()]:
         lines.append(table(name, values))
     words = "".join(f"    0x{w:016X},\n" for w in two_over_pi_words(20))
     lines.append(f"# 2/pi = sum of words[i] * 2^(-64 (i + 1))\nTWO_OVER_PI_WORDS = (\n{words})\n")

@@ -331,7 +331,7 @@ def _view(run: _Run, op: Op, args: list[Any]) -> Array:
     for (axis, step), size in zip(op.attrs["axes"], shape, strict=True):
         if axis is not None:
             walked.append(axis)
-            count = 1 if x.shape[axis] == 1 and size != 1 else size
+            count = 1 if x.shape[axis] == 1 and size > 1 else size
             stop: int | None = offset[axis] + step * count
             index[axis] = slice(offset[axis], stop if stop is None or stop >= 0 else None, step) if count else slice(0, 0)
     part = x[(*index, Ellipsis)]

@@ -22,12 +22,14 @@ from llvmlite import binding, ir
 
 from tensorjit.backends.llvm.quiet import quiet_fcmp
 from tensorjit.backends.llvm.vmath import VECTOR_MATH, emit
+from tensorjit.backends.llvm.vmath.lanes import allow_permutes
 
 Array = np.ndarray[Any, Any]
 Emitter = Callable[[ir.IRBuilder, list[ir.Value]], ir.Value]
 
 X86 = platform.machine() in ("x86_64", "AMD64")
 TARGETS = ("host", "x86-64-v3") if X86 else ("host",)
+AVX512 = X86 and binding.get_host_cpu_features().get("avx512f", False)
 OPTIMISED = "host, after instcombine"
 WIDTHS = {64: (1, 4, 8), 32: (1, 8, 16)}
 DTYPES: dict[int, Any] = {64: np.float64, 32: np.float32}
@@ -91,6 +93,8 @@ def loop(emitter: Emitter, scalar: ir.Type, width: int, arguments: int, result: 
     index.add_incoming(i64(0), entry)
     typ = ir.VectorType(scalar, width) if width > 1 else scalar
     loaded = [builder.load(builder.gep(a, [index], source_etype=scalar), typ=typ, align=2) for a in function.args[:arguments]]
+    if target != "x86-64-v3" and AVX512:
+        allow_permutes(module)
     value = emitter(builder, loaded)
     builder.store(value, builder.gep(function.args[arguments], [index], source_etype=result), align=1)
     following = builder.add(index, i64(width))

@@ -35,6 +35,7 @@ from tensorjit.backends.llvm.reductions import (
     unflatten,
 )
 from tensorjit.backends.llvm.registers import Pair, iota, scalar_type, select, splat, width_of
+from tensorjit.backends.llvm.vmath.lanes import allow_permutes
 from tensorjit.ir.dtypes import DType
 from tensorjit.ir.kernel import (
     Accumulate,
@@ -99,6 +100,8 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
     name = "tj_k_" + re.sub(r"\W", "_", kernel.name, flags=re.ASCII)
     function = ir.Function(module, kernel_type(kernel), name)
     function.linkage = "internal"
+    if target.vector_bytes >= facts.VECTOR_BYTES:
+        allow_permutes(module)
     _Writer(function, kernel, target).write()
     return function
 

@@ -108,7 +108,9 @@ def known_call(s: Specialiser, function: Any, args: list[Abstract], keywords: di
         except Exception as error:
             s.b.refuse(f"{getattr(function, '__name__', function)} raises {type(error).__name__}: {error}")
     name = getattr(function, "__module__", None) or ""
-    s.b.refuse(f"{describe(Static(function))} of module {name!r} is not compiled")
+    s.b.refuse(
+        f"{describe(Static(function))} of module {name!r} is not compiled", "call it outside; docs/ops.md lists what is compiled"
+    )
 
 
 def _is_pure(function: Any) -> bool:
@@ -215,12 +217,16 @@ def _broadcastable_output(b: TypedBuilder, given: Sequence[tuple[Dim, ...]], sha
         if d != 1 and t != 1 and not b.same(d, t) and not (dims.can_be_one(d) or dims.can_be_one(t)):
             text = f"operands could not be broadcast together with shapes {' '.join(map(_shape_text, shown))} "
             b.check("eq", d, t, "ValueError", text, [x for g in shown for x in g])
-    if len(shape) > len(out) or any(t == 1 and d != 1 for d, t in zip(tail, out[len(out) - len(tail) :], strict=True)):
-        whole = [*shape[: len(shape) - len(tail)], *(d if t == 1 else t for d, t in zip(tail, out, strict=False))]
-        text = "non-broadcastable output operand with shape {} doesn't match the broadcast shape {}"
-        b.fail("ValueError", text.format(_shape_text(out), _shape_text(whole)), (*out, *whole))
+    whole = [*shape[: len(shape) - len(tail)], *(d if t == 1 else t for d, t in zip(tail, out, strict=False))]
+    text = "non-broadcastable output operand with shape {} doesn't match the broadcast shape {}"
+    text, sizes = text.format(_shape_text(out), _shape_text(whole)), (*out, *whole)
+    if len(shape) > len(out):
+        b.fail("ValueError", text, sizes)
         return False
-    return True
+    for d, t in zip(tail, out[len(out) - len(tail) :], strict=True):
+        if t == 1 and d != 1:
+            b.check("eq", d, 1, "ValueError", text, sizes)
+    return b.dead is not b.builder
 
 
 def _shape_text(shape: Sequence[Dim]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from tensorjit.backends.llvm.vmath import coefficients as table
-from tensorjit.backends.llvm.vmath.lanes import Lane, fma, polynomial, rare, select
+from tensorjit.backends.llvm.vmath.lanes import LITTLE, Lane, fma, polynomial, rare, select, square
 
 Finish: TypeAlias = Callable[[Lane], Lane]
 
@@ -21,7 +21,6 @@ LOG2_E = table.LOG2_E_64[0]
 ALWAYS_NORMAL = {64: 708.0, 32: 87.0}  # |x| up to here: e^x is a normal number
 ALWAYS_NORMAL_2 = {64: 1021.0, 32: 125.0}
 PAST_RANGE_2 = {64: 1100.0, 32: 160.0}
-LITTLE = {64: 2.0**-200, 32: 2.0**-60}
 PAST_RANGE = {64: 800.0, 32: 120.0}  # e^x is infinite, or zero, and n still fits
 
 
@@ -37,7 +36,8 @@ def exp(x: Lane) -> Lane:
     first = fma(n, -high, y)  # exact
     second = n * low
     r = first - second
-    near = (first + fma(square(r), polynomial(r, EXP[form.bits]), -second)) + 1.0
+    squared = square(r)
+    near = (first + fma(squared, polynomial(r, EXP[form.bits], squared), -second)) + 1.0
     return scaled_rarely(near, shifted, extreme, lambda result: past_infinity(x, magnitude, result))
 
 
@@ -50,14 +50,10 @@ def exp2(x: Lane) -> Lane:
     shifted = y + form.magic
     r = y - (shifted - form.magic)
     high, low = LN2[form.bits]
-    curve = fma(square(r), polynomial(r, EXP2[form.bits]), fma(r, low, LITTLE[form.bits]))
+    squared = square(r)
+    curve = fma(squared, polynomial(r, EXP2[form.bits], squared), fma(r, low, LITTLE[form.bits]))
     near = fma(r, high, curve) + 1.0
     return scaled_rarely(near, shifted, extreme, lambda result: past_infinity(x, magnitude, result))
-
-
-def square(r: Lane) -> Lane:
-    """r^2 and a little that is rounded away, so that nothing underflows."""
-    return fma(r, r, LITTLE[r.format.bits])
 
 
 def clamped(x: Lane, magnitude: Lane, limit: float) -> Lane:

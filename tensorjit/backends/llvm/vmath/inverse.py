@@ -6,7 +6,20 @@ import math
 
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.exponential import scaled_in_steps
-from tensorjit.backends.llvm.vmath.lanes import Format, Lane, fma, nan_of, polynomial, positive_finite, rare, select, strictly
+from tensorjit.backends.llvm.vmath.lanes import (
+    Format,
+    Lane,
+    clamped_index,
+    fma,
+    lookup,
+    nan_of,
+    polynomial,
+    positive_finite,
+    rare,
+    select,
+    square,
+    strictly,
+)
 from tensorjit.backends.llvm.vmath.logarithm import (
     at_the_edge,
     exponent_bias,
@@ -24,6 +37,8 @@ from tensorjit.backends.llvm.vmath.sums import (
 )
 
 ATAN = {64: table.ATAN_64, 32: table.ATAN_32}
+ARC = {64: table.ARC_64, 32: table.ARC_32}
+ARCTAN_START = 0.0625  # of the first half binade of the tables, which is taken for all that is below
 ASIN = {64: table.ASIN_64, 32: table.ASIN_32}
 CBRT = {64: table.CBRT_64, 32: table.CBRT_32}
 CBRT_2 = {64: table.CBRT_2_64, 32: table.CBRT_2_32}
@@ -36,7 +51,6 @@ MODERATE = {
     64: 2.0**400,
     32: 2.0**50,
 }  # squares and quotients of numbers between this and its inverse are normal
-LEAST = {64: 2.0**-1000, 32: 2.0**-100}
 STEEP = {64: 2.0**40, 32: 2.0**20}  # x^2 + 1 is x^2 from here on, with something to spare
 
 
@@ -56,13 +70,22 @@ def _is_linear(size: Lane) -> Lane:
 
 
 def arctan(x: Lane) -> Lane:
-    """Inverse tangent, from -pi/2 to pi/2."""
+    """Inverse tangent, from -pi/2 to pi/2: arctan c from a table, and the series of (x - c) / (1 + x c).
+
+    c is in the middle of one of 16 intervals, two to the binade; 0 for what is smaller, infinite for what is larger.
+    """
+    form = x.format
     size = _size(x)
-    linear = _is_linear(size)
-    limit = RIGHT_ANGLE[x.format.bits]
-    held = select(linear, 0.0, select(size.compared("ogt", limit), limit, size))
-    result = _angle(held, held.constant(1.0), None)
-    return _signed(select(linear, size, result), x)
+    limit = RIGHT_ANGLE[form.bits]
+    held = select(size.compared("ogt", limit), limit, size)
+    first = form.word(ARCTAN_START) >> (form.fraction - 1)
+    index = clamped_index((held.bits() >> (form.fraction - 1)) - first, 15)
+    a, b = lookup(index, f"ARCTAN_A_{form.suffix}"), lookup(index, f"ARCTAN_B_{form.suffix}")
+    r = fma(held, a, -b) / fma(held, b, a)
+    squared = square(r)
+    curve = fma(r, squared * polynomial(squared, ARC[form.bits], squared * squared), lookup(index, f"ARCTAN_LOW_{form.suffix}"))
+    result = lookup(index, f"ARCTAN_HIGH_{form.suffix}") + (r + curve)
+    return _signed(select(_is_linear(size), size, result), x)
 
 
 def arctan2(y: Lane, x: Lane) -> Lane:
@@ -180,7 +203,7 @@ def _arc(size: Lane, linear: Lane) -> tuple[Lane, Lane, Lane, Lane]:
     form = size.format
     beyond = size.bits().signed(">", form.word(0.5))
     half = fma(size, -0.5, 0.5)
-    root, root_low = square_root(half, half.constant(0.0), LEAST[form.bits])
+    root, root_low = square_root(half)
     v = select(beyond, root, select(linear, 0.0, size))
     z = v * v  # and not half: that is finite where v is NaN
     return beyond, root, root_low, (z * v) * polynomial(z, ASIN[form.bits])
@@ -195,7 +218,7 @@ def arcsinh(x: Lane) -> Lane:
     a = select(linear | steep, 1.0, size)
     squared, squared_low = full_product(a, a)
     w, w_low = full_sum(squared, 1.0)
-    root, root_low = square_root(w, w_low + squared_low, LEAST[form.bits])
+    root, root_low = square_root(w, w_low + squared_low)
     high, low = fast_sum(root, a)
     u, u_low = select(steep, size, high), select(steep, 0.0, low + root_low)
     result = log_of_sum(u, u_low, steep)
@@ -211,7 +234,7 @@ def arccosh(x: Lane) -> Lane:
     squared, squared_low = full_product(a, a)
     w, w_low = fast_sum(squared, -1.0)
     w, w_low = fast_sum(w, w_low + squared_low)
-    root, root_low = square_root(w, w_low, LEAST[form.bits])
+    root, root_low = square_root(w, w_low)
     high, low = fast_sum(a, root)
     # the logarithm of -1 is NaN and raises what the argument deserves
     u = select(outside, -1.0, select(steep, x, high))
@@ -285,7 +308,7 @@ def hypot(x: Lane, y: Lane) -> Lane:
     squared, squared_low = full_product(p, p)
     other, other_low = full_product(q, q)
     w, w_low = fast_sum(squared, other)
-    root, root_low = square_root(w, w_low + (squared_low + other_low), LEAST[form.bits])
+    root, root_low = square_root(w, w_low + (squared_low + other_low))
     result = root + root_low
 
     def finish() -> list[Lane]:

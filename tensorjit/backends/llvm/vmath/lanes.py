@@ -15,7 +15,11 @@ from typing import Any, TypeAlias
 from llvmlite import ir
 
 from tensorjit.backends.llvm.quiet import declare, quiet_fcmp, suffix
+from tensorjit.backends.llvm.vmath import coefficients as tables
 from tensorjit.records import dataclass
+
+PERMUTES = "tj.vmath.permutes"
+LITTLE = {64: 2.0**-200, 32: 2.0**-60}
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,15 @@ class Lane:
         return self.of(self.builder.call(function, [self.value]))
 
 
+def clamped_index(index: Lane, last: int) -> Lane:
+    """Signed integers brought to 0 ... last."""
+    typ, b = index.value.type, index.builder
+    for name, edge in (("smax", 0), ("smin", last)):
+        function = declare(b.module, f"llvm.{name}.{suffix(typ)}", typ, [typ, typ])
+        index = index.of(b.call(function, [index.value, index.constant(edge).value]))
+    return index
+
+
 def strictly(operation: str, *operands: Lane) -> Lane:
     """fadd, fmul, fdiv or sqrt of lanes that a select made safe, or made to raise a flag.
 
@@ -257,12 +270,93 @@ def select(mask: Lane, a: Operand, b: Operand) -> Lane:
     return mask.of(mask.builder.select(mask.value, lane.constant(a).value, lane.constant(b).value))
 
 
-def polynomial(x: Lane, coefficients: Sequence[float]) -> Lane:
-    """Horner's scheme, constant term first: fewest operations; neighbouring iterations hide its latency."""
+def square(r: Lane) -> Lane:
+    """r^2 and a little that is rounded away, so that nothing underflows."""
+    return fma(r, r, LITTLE[r.format.bits])
+
+
+def polynomial(x: Lane, coefficients: Sequence[float], square: Lane | None = None) -> Lane:
+    """Constant term first. With x^2 given, two Horner schemes in it, for the even and the odd powers.
+
+    That halves the latency: a processor looks a hundred operations ahead or so, and one long chain would keep it from
+    the next vector. The caller makes the square, since x^2 might underflow.
+    """
+    if square is None or len(coefficients) < 5:
+        return horner(x, coefficients)
+    first, *rest = coefficients
+    # the first apart, for its sum to be rounded once
+    return fma(x, fma(horner(square, rest[1::2]), x, horner(square, rest[::2])), first)
+
+
+def horner(x: Lane, coefficients: Sequence[float]) -> Lane:
+    """Horner's scheme, constant term first: fewest operations."""
     total: Operand = coefficients[-1]
     for c in reversed(coefficients[:-1]):
         total = fma(x, total, c)
     return x.constant(total)
+
+
+def allow_permutes(module: ir.Module) -> None:
+    """Let `lookup` use AVX-512 in this module: its value is the same either way."""
+    if PERMUTES not in module.namedmetadata:
+        module.add_named_metadata(PERMUTES)
+
+
+def lookup(index: Lane, name: str) -> Lane:
+    """The table of that name in `coefficients`, at the low bits of every lane of index: 16 values, or 32 of f32."""
+    values, scalar = getattr(tables, name), ir.DoubleType() if index.format is F64 else ir.FloatType()
+    if index.width and PERMUTES in index.builder.module.namedmetadata:
+        return index.of(_permuted(index, tuple(ir.Constant(scalar, v) for v in values)))
+    stored = _stored(index.builder.module, name, scalar, values)
+    place = index.builder.gep(stored, [(index & (len(values) - 1)).value], source_etype=scalar)
+    if not index.width:
+        return index.of(index.builder.load(place, typ=scalar))
+    typ, mask = index.like(scalar), ir.VectorType(ir.IntType(1), index.width)
+    place.type = ir.VectorType(ir.PointerType(), index.width)  # llvmlite takes it for one pointer
+    kind = f"llvm.masked.gather.{suffix(typ)}.v{index.width}p0"
+    gather = declare(index.builder.module, kind, typ, [place.type, ir.IntType(32), mask, typ])
+    operands = [place, ir.IntType(32)(index.format.bits // 8), ir.Constant(mask, [1] * index.width), ir.Constant(typ, ir.Undefined)]
+    return index.of(index.builder.call(gather, operands))
+
+
+def _stored(module: ir.Module, name: str, scalar: ir.Type, values: Sequence[float]) -> ir.GlobalVariable:
+    known = module.globals.get("tj.vmath." + name)
+    if known is not None:
+        return known
+    array = ir.ArrayType(scalar, len(values))
+    stored = ir.GlobalVariable(module, array, "tj.vmath." + name)
+    stored.initializer = ir.Constant(array, list(values))
+    stored.global_constant, stored.linkage = True, "internal"
+    return stored
+
+
+def _permuted(index: Lane, values: Sequence[ir.Constant]) -> ir.Value:
+    """One or two registers of 512 bits hold the table."""
+    b, lanes = index.builder, 512 // index.format.bits
+    one, word = values[0].type, ir.IntType(index.format.bits)
+    vector, words = ir.VectorType(one, lanes), ir.VectorType(word, lanes)
+    halves = [ir.Constant(vector, list(values[i : i + lanes])) for i in range(0, len(values), lanes)]
+    parts = []
+    for first in range(0, index.width, lanes):
+        # narrower vectors are filled up with their own lanes
+        part = index.value if index.width == lanes else _chosen(b, index.value, [(first + i) % index.width for i in range(lanes)])
+        if len(halves) == 1:
+            permute = declare(b.module, "llvm.x86.avx512.permvar.sf.512", vector, [vector, words])
+            parts.append(b.call(permute, [halves[0], part]))
+        else:
+            kind = "pd" if lanes == 8 else "ps"
+            permute = declare(b.module, f"llvm.x86.avx512.vpermi2var.{kind}.512", vector, [vector, words, vector])
+            parts.append(b.call(permute, [halves[0], part, halves[1]]))
+    if index.width < lanes:
+        return _chosen(b, parts[0], range(index.width))
+    while len(parts) > 1:
+        parts = [_chosen(b, x, range(2 * x.type.count), y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+def _chosen(b: ir.IRBuilder, a: ir.Value, which: Sequence[int], other: ir.Value | None = None) -> ir.Value:
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(which)), list(which))
+    return b.shuffle_vector(a, ir.Constant(a.type, ir.Undefined) if other is None else other, mask)
 
 
 def rare(mask: Lane, values: Sequence[Lane], fix: Callable[[], Sequence[Lane]]) -> list[Lane]:

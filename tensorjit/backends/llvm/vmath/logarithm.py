@@ -1,26 +1,40 @@
 """Logarithms.
 
-x = 2^e m with m in [sqrt(1/2), sqrt(2)), f = m - 1, s = f / (2 + f): log m = 2 atanh s = f - f^2/2 + s (f^2/2 + R(s^2)), the
-arrangement of FreeBSD's msun (e_log.c, a published algorithm), here with the rounding errors of f - f^2/2 and of the
-sum with e log 2 carried along.
+x = 2^e m with m in [47/64, 47/32), c near 1/m from a table of 16, r = m c - 1 exactly: log x = e log 2 - log c + log(1 + r)
+(P. T. P. Tang, Table-driven implementation of the logarithm function, 1990). The first two make one exact sum, and the
+rounding error of adding r to it is carried along. f32 takes one polynomial
+for log m instead: cheaper there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Callable
 
 from tensorjit.backends.llvm.vmath import coefficients as table
-from tensorjit.backends.llvm.vmath.lanes import Lane, fma, polynomial, rare, select, strictly
+from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, lookup, polynomial, rare, select, square, strictly
 from tensorjit.records import dataclass
 
-LOG = {64: table.LOG_64, 32: table.LOG_32}
 LN2_SHORT = {64: table.LN2_SHORT_64, 32: table.LN2_SHORT_32}  # e times the first part is exact
-LOG2_E = {64: table.LOG2_E_64, 32: table.LOG2_E_32}
-LOG10_E = {64: table.LOG10_E_64, 32: table.LOG10_E_32}
-LOG10_2 = {64: table.LOG10_2_64, 32: table.LOG10_2_32}
-Parts: TypeAlias = Mapping[int, tuple[float, ...]]
 ROOT_HALF = 0.70710678118654752
+START = 47 / 64  # of the first interval of the tables
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base: names of tables, log 2 and log e in it as sums (None: 1), and what follows r log e."""
+
+    name: str
+    two: tuple[float, ...] | None
+    e: tuple[float, ...] | None
+    curve: tuple[float, ...]
+
+
+NATURAL = {
+    64: Base("LOG", table.LN2_SHORT_64, None, table.LOG_64),
+    32: Base("LOG", table.LN2_SHORT_32, None, table.LOG_32),
+}
+BINARY = Base("LOG2", None, table.LOG2_E_64, table.LOG2_64)
+DECIMAL = Base("LOG10", table.LOG10_2_64, table.LOG10_E_64, table.LOG10_64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,29 @@ def split(x: Lane, bias: Lane | float) -> Split:
     # an integer below 2^fraction becomes a float under the exponent of 2^fraction: AVX2 converts no 64-bit integers
     exponent = (lifted >> form.fraction | form.word(2.0**form.fraction)).floats() - bias
     return Split(exponent, ((lifted & low) + root).floats() - 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A positive number as 2^exponent (1 + r) / c, c being the entry `index` of the table."""
+
+    exponent: Lane
+    index: Lane
+    c: Lane
+    r: Lane
+    shrink: Lane  # 4 2^-exponent; the 4 keeps it finite
+
+
+def piece(x: Lane, bias: Lane | float) -> Piece:
+    """Of positive normal x; bias as `exponent_bias`."""
+    form = x.format
+    low, start = (1 << form.fraction) - 1, form.word(START)
+    lifted = x.bits() + (form.word(1.0) - start)
+    exponent = (lifted >> form.fraction | form.word(2.0**form.fraction)).floats() - bias
+    index = lifted >> (form.fraction - 4)
+    c = lookup(index, f"INVERSE_{form.suffix}")
+    shrink = ((lifted | low).constant(form.word(4.0) + form.word(1.0)) - (lifted & ~low)).floats()
+    return Piece(exponent, index, c, fma(((lifted & low) + start).floats(), c, -1.0), shrink)
 
 
 def exponent_bias(x: Lane, shift: int = 0) -> float:
@@ -80,17 +117,23 @@ def at_the_edge(x: Lane, result: Lane) -> Lane:
 
 def log(x: Lane) -> Lane:
     """Natural logarithm."""
-    return _of_split(x, _natural)
+    if x.format is F64:
+        return _of_positive(x, lambda y, bias: _sum(log_parts(piece(y, bias), NATURAL[64])))
+    return _of_positive(x, lambda y, bias: _wide(split(y, bias), table.LN2_SHORT_32, None, table.LOG_WIDE_32))
 
 
 def log2(x: Lane) -> Lane:
     """Logarithm to base 2."""
-    return _of_split(x, lambda number: _in_base(number, LOG2_E, None))
+    if x.format is F64:
+        return _of_positive(x, lambda y, bias: _sum(log_parts(piece(y, bias), BINARY)))
+    return _of_positive(x, lambda y, bias: _wide(split(y, bias), None, table.LOG2_E_32, table.LOG2_WIDE_32))
 
 
 def log10(x: Lane) -> Lane:
     """Logarithm to base 10."""
-    return _of_split(x, lambda number: _in_base(number, LOG10_E, LOG10_2))
+    if x.format is F64:
+        return _of_positive(x, lambda y, bias: _sum(log_parts(piece(y, bias), DECIMAL)))
+    return _of_positive(x, lambda y, bias: _wide(split(y, bias), table.LOG10_2_32, table.LOG10_E_32, table.LOG10_WIDE_32))
 
 
 def log1p(x: Lane) -> Lane:
@@ -117,63 +160,56 @@ def log_of_sum(high: Lane, low: Lane, doubled: Lane | None = None) -> Lane:
     bias: Lane | float = exponent_bias(high)
     if doubled is not None:
         bias = select(doubled, high.constant(exponent_bias(high, -1)), exponent_bias(high))
-    number = split(y, bias)
-    f = number.fraction
-    # 4 (1 + fraction) / y, a power of two, from the bits; the 4 keeps it a normal number
-    shrink = ((f + 1.0).bits() - y.bits() + form.word(4.0)).floats()
-    inverse = fma(fma(fma(f, -0.25, 0.25), f, -0.25), f, 0.25)  # 1/4 / (1 + fraction), for the last bits
-    first, second = log_parts(number)
-    result = first + fma(rest * shrink, inverse, second)
+    number = piece(y, bias)
+    # rest / (1 + fraction) to a few bits; rest is a rounding error of high
+    share = (rest * number.shrink) * number.c
+    first, second = log_parts(number, NATURAL[form.bits])
+    result = first + fma(share, fma(number.r, -0.25, 0.25), second)
     (result,) = rare(odd, [result], lambda: [at_the_edge(high, result)])
     return result
 
 
-def _of_split(x: Lane, formula: Callable[[Split], Lane]) -> Lane:
-    """formula of x's parts, and log's limits and flags where x is not a positive number."""
+def _of_positive(x: Lane, formula: Callable[[Lane, Lane], Lane]) -> Lane:
+    """formula of x, made positive and normal, and its bias; log's limits and flags where x is not a positive number."""
     odd = not_positive_normal(x)
-    y, bias = rare(odd, [x, x.constant(exponent_bias(x))], lambda: normalised(x, odd))
-    result = formula(split(y, bias))
-    (result,) = rare(odd, [result], lambda: [at_the_edge(x, result)])
+
+    def fixed() -> list[Lane]:
+        return [at_the_edge(x, formula(*normalised(x, odd)))]
+
+    (result,) = rare(odd, [formula(x, x.constant(exponent_bias(x)))], fixed)
     return result
 
 
-def _natural(number: Split) -> Lane:
-    high, low = log_parts(number)
-    return high + low
+def _sum(parts: tuple[Lane, Lane]) -> Lane:
+    return parts[0] + parts[1]
 
 
-def _in_base(number: Split, factor: Parts, of_two: Parts | None) -> Lane:
-    """The logarithm to a base of which factor is log e and of_two is log 2 (None: 1)."""
-    bits = number.fraction.format.bits
-    head, tail = fraction_parts(number.fraction)
-    high = head + tail
-    low = tail - (high - head)
-    long, short = factor[bits]
-    part = high * long
-    rest = fma(high, long, -part) + fma(high, short, low * long)
-    e = number.exponent
-    if of_two is not None:
-        rest = fma(e, of_two[bits][1], rest)
-        e = e * of_two[bits][0]
-    total = e + part
-    return total + ((part - (total - e)) + rest)
+def _wide(number: Split, two: tuple[float, ...] | None, e: tuple[float, ...] | None, curve: tuple[float, ...]) -> Lane:
+    """The logarithm of an f32 to a base of which two is log 2 and e is log e (None: 1): no table, no division."""
+    f = number.fraction
+    squared = square(f)
+    curved = polynomial(f, curve, squared)
+    inner = fma(squared, curved, f) if e is None else fma(f, e[0], f * fma(f, curved, e[1]))
+    if two is None:
+        return number.exponent + inner
+    return fma(number.exponent, two[0], fma(number.exponent, two[1], inner))
 
 
-def log_parts(number: Split) -> tuple[Lane, Lane]:
-    """log(2^exponent (1 + fraction)) as a sum; the second is some 2^-4 of the first at most."""
-    e = number.exponent
-    long, short = LN2_SHORT[e.format.bits]
-    head, tail = fraction_parts(number.fraction)
-    whole = e * long
+def log_parts(number: Piece, base: Base) -> tuple[Lane, Lane]:
+    """The logarithm of 2^exponent (1 + r) / c as a sum; the second is some 2^-4 of the first at most."""
+    exponent, r = number.exponent, number.r
+    suffix = r.format.suffix
+    whole = lookup(number.index, f"{base.name}_HIGH_{suffix}")
+    rest = lookup(number.index, f"{base.name}_LOW_{suffix}")
+    if base.two is None:
+        whole = whole + exponent
+    else:
+        whole, rest = fma(exponent, base.two[0], whole), fma(exponent, base.two[1], rest)
+    squared = square(r)
+    if base.e is None:
+        head = r
+    else:
+        head = r * base.e[0]
+        rest = rest + fma(r, base.e[1], fma(r, base.e[0], -head))
     high = whole + head
-    return high, fma(e, short, (whole - high) + head) + tail
-
-
-def fraction_parts(f: Lane) -> tuple[Lane, Lane]:
-    """log(1 + f) as a sum."""
-    s = f / (f + 2.0)
-    minus_half = f * -0.5
-    head = fma(minus_half, f, f)
-    lost = fma(minus_half, f, f - head)
-    z = s * s
-    return head, fma(s, fma(z, polynomial(z, LOG[f.format.bits]), -(minus_half * f)), lost)
+    return high, fma(squared, polynomial(r, base.curve, squared), (head - (high - whole)) + rest)

@@ -28,10 +28,17 @@ def full_product(a: Lane, b: Operand) -> Pair:
     return product, fma(a, b, -product)
 
 
-def square_root(w: Lane, w_low: Lane, least: float) -> Pair:
-    """sqrt(w + w_low) as a pair; least, a number that is lost beside others, stands in for the root of 0."""
+def square_root(w: Lane, w_low: Lane | None = None) -> Pair:
+    """sqrt(w + w_low) as a pair."""
     root = w.intrinsic("sqrt")
-    return root, (fma(-root, root, w) + w_low) / fma(root, 2.0, least)
+    rest = fma(-root, root, w)
+    return root, (rest if w_low is None else rest + w_low) * _half_inverse(root)
+
+
+def _half_inverse(x: Lane) -> Lane:
+    """1 / 2x to 13 %, for corrections: the negated exponent and a straight line in the fraction, exact at powers of two."""
+    form = x.format
+    return (x.bits().constant(form.word(0.5) + form.word(1.0)) - x.bits()).floats()
 
 
 def quotient_parts(above: Pair, below: Pair) -> Pair:

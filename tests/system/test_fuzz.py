@@ -1,0 +1,72 @@
+"""Random programs do what they do without the compiler; what was found is kept as a named test."""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorjit as tj
+from tests.system.generate import arguments, program
+from tests.system.harness import BACKENDS, compare, hold, observe
+
+COUNT = int(os.environ.get("TENSORJIT_FUZZ", "0")) or (3000 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 60)
+FIRST = int(os.environ.get("TENSORJIT_FUZZ_FIRST", "0"))
+CALLS = 4
+_numbers = itertools.count()
+
+
+def function_of(source: str) -> Callable[..., Any]:
+    """The function of a source text that Python can show."""
+    filename = f"<program {next(_numbers)}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    names: dict[str, Any] = {"np": np, "__name__": "programs"}
+    exec(compile(source, filename, "exec"), names)
+    found: Callable[..., Any] = names["program"]
+    return found
+
+
+def fails(source: str, seed: int) -> str:
+    """What a program does otherwise when compiled; refusals are fine."""
+    plain = function_of(source)
+    for backend in BACKENDS:
+        compiled = None
+        for call in range(CALLS):
+            wanted = observe(plain, arguments(100 * seed + call))
+            if compiled is None:
+                compiled = tj.script(plain, backend=backend)
+            try:
+                found = observe(compiled, arguments(100 * seed + call))
+            except tj.CompileError:
+                continue
+            except tj.TensorJitError as error:
+                return f"{backend}, call {call}: {type(error).__name__}: {error}"
+            if found.error is OverflowError and "64 bits" in found.message:
+                continue  # Python's integers have no bounds, ours do
+            if text := compare(found, wanted, ulp=64, message=wanted.error not in (TypeError, ValueError)):
+                return f"{backend}, call {call}: {text}"
+    return ""
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_programs(part: int) -> None:
+    bad = []
+    for seed in range(FIRST + part, FIRST + COUNT, 4):
+        if text := fails(program(seed), seed):
+            bad.append(f"seed {seed}: {text}\n{program(seed)}")
+    assert not bad, f"{len(bad)} programs differ\n" + "\n".join(bad[:5])
+
+
+def test_most_programs_compile() -> None:
+    refused = 0
+    for seed in range(40):
+        try:
+            tj.script(function_of(program(seed)), cache_size=8).graph_for(*arguments(100 * seed))
+        except tj.CompileError:
+            refused += 1
+    assert refused <= 12
