@@ -82,11 +82,13 @@ _MAX_PARSED = 512
 
 def parse(function: FunctionType) -> Graph:
     """The generic graph of a plain function, remembered by its code."""
-    graph = _parsed.get(function.__code__)
+    # equal code of two files is equal, but its places are not
+    key = (function.__code__, function.__code__.co_filename)
+    graph = _parsed.get(key)
     if graph is None:
         if len(_parsed) >= _MAX_PARSED:
             _parsed.clear()
-        graph = _parsed[function.__code__] = script.parse(function).graph
+        graph = _parsed[key] = script.parse(function).graph
     return graph
 
 

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tensorjit import compiler
+
 GOLDEN = Path(__file__).parent / "golden"
+
+compiler.CHECK = True  # the verifier runs after every pass
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -122,7 +122,7 @@ class _Run:
     # -- blocks and control flow -------------------------------------------------------------------------------
 
     def block(self, block: Block, args: Sequence[Any] = ()) -> _Exit:
-        self.values.update(zip(block.params, args, strict=True))
+        self.joined(block.params, args)
         for op in block.ops:
             left = self.step(op)
             if left is not None:
@@ -146,7 +146,17 @@ class _Run:
         return None
 
     def bind(self, op: Op, values: Sequence[Any]) -> None:
-        self.values.update(zip(op.results, values, strict=True))
+        self.joined(op.results, values)
+
+    def joined(self, to: Sequence[Value], values: Sequence[Any]) -> None:
+        """Values that come from several places, and with them the sizes that differ from place to place."""
+        self.values.update(zip(to, values, strict=True))
+        for target, found in zip(to, values, strict=True):
+            if isinstance(target.type, ArrayType):
+                for dim, size in zip(target.type.shape, found.shape, strict=True):
+                    for s in dims.symbols_of(dim):
+                        if dim == dims.symbol(s.name, s.low, s.not_one):
+                            self.symbols[s.name] = size
 
 
 def _leave(run: _Run, op: Op, args: list[Any]) -> _Exit:

@@ -40,6 +40,7 @@ from tensorjit.ir.types import (
     PY_INT,
     UNKNOWN,
     ArrayType,
+    Loop,
     ScalarType,
     Type,
 )
@@ -593,6 +594,13 @@ class _Values:
         value: np.generic = array[0]
         return value
 
+    def loop(self) -> Loop:
+        at, text = self.tokens.start, self.tokens.string()
+        found = Loop.parse(text)
+        if found is None:
+            self.tokens.fail(f"no loop is {text[:40]}", at)
+        return found
+
     def section(self, kind: type[Graph] | type[Kernel]) -> Graph | Kernel:
         at, key = self.tokens.start, self.tokens.key()
         section = self.sections.get(key)
@@ -612,6 +620,7 @@ _TAGS: Mapping[str, Callable[[_Values], object]] = {
     "type": _Values.read_type,
     "dim": _Values.dim_value,
     "numpy": _Values.numpy_scalar,
+    "loop": _Values.loop,
     "graph": lambda v: v.section(Graph),
     "kernel": lambda v: v.section(Kernel),
 }

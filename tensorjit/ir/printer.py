@@ -40,7 +40,7 @@ from tensorjit.ir.kernel import (
     ViewParam,
 )
 from tensorjit.ir.rewriter import walk_values
-from tensorjit.ir.types import ArrayType, ScalarType, Type, UnknownType
+from tensorjit.ir.types import ArrayType, Loop, ScalarType, Type, UnknownType
 from tensorjit.records import dataclass
 
 BLOCK_LABELS: Mapping[str, tuple[str, ...]] = {
@@ -291,6 +291,7 @@ def attrs_text(attrs: Mapping[str, object], sections: _Named = types.MappingProx
 
 
 _ATTRS: Mapping[type, Callable[[Any], str]] = {
+    Loop: lambda v: f"loop({string(str(v))})",
     type(None): str,
     bool: str,
     int: scalar_text,

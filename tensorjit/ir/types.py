@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal, final
 
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import BOOL, C128, F64, I64, DType
+from tensorjit.ir.dtypes import BOOL, BY_NAME, C128, F64, I64, DType
 from tensorjit.records import dataclass
 
 Layout = Literal["C", "F", "A"]  # C-contiguous, Fortran-contiguous, any strides
@@ -57,6 +57,30 @@ class UnknownType:
 
     def __str__(self) -> str:
         return "?"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The dtypes that one elementwise op computes in: operands are cast to `inputs`, the result is of dtype `output`.
+
+    >>> print(Loop((F64, F64), BOOL))
+    f64,f64->bool
+    """
+
+    inputs: tuple[DType, ...]
+    output: DType
+
+    def __str__(self) -> str:
+        return f"{','.join(map(str, self.inputs))}->{self.output}"
+
+    @staticmethod
+    def parse(text: str) -> Loop | None:
+        """The loop of `str(loop)`; None for any other text."""
+        inputs, _, output = text.partition("->")
+        found = [BY_NAME.get(name) for name in (*inputs.split(","), output)]
+        known = tuple(d for d in found if d is not None)
+        return Loop(known[:-1], known[-1]) if len(known) == len(found) else None
 
 
 _PYTHON_NAMES = {"b": "bool", "i": "int", "f": "float", "c": "complex"}

@@ -19,28 +19,12 @@ import numpy as np
 
 from tensorjit.ir.dtypes import DType
 from tensorjit.ir.kernel import Expr, ReductionOp
+from tensorjit.ir.types import Loop as Loop
 from tensorjit.records import dataclass
 
 RowKind = Literal["elementwise", "reduction", "function", "python"]
 Scalar = Callable[[Sequence[Expr], DType], "Expr | None"]
 Rule = Callable[..., Any]
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """The dtypes that one elementwise op computes in: operands are cast to `inputs`, the result is of dtype `output`.
-
-    >>> from tensorjit.ir.dtypes import F64, BOOL
-    >>> print(Loop((F64, F64), BOOL))
-    f64,f64->bool
-    """
-
-    inputs: tuple[DType, ...]
-    output: DType
-
-    def __str__(self) -> str:
-        return f"{','.join(map(str, self.inputs))}->{self.output}"
 
 
 @final

@@ -6,6 +6,7 @@ NumPy tells of a flag once per ufunc call; a compiled function once per call of 
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ _KINDS = (
     (8, "invalid", "invalid value"),
 )
 MAX_NAMES = 4
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def reporter(names: Sequence[str]) -> Callable[[int], None]:
@@ -72,3 +74,11 @@ def _caller() -> int:
 
 def _write(text: str) -> None:
     sys.stderr.write(text)
+
+
+def _user_level() -> int:
+    """The `stacklevel` of the first frame outside the package: the line that called the compiled function."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level - 1

@@ -183,6 +183,7 @@ class Layout:
     complex_value: int
     size: int  # Py_SIZE of a variable-sized object
     tuple_items: int
+    list_items: int  # the address of the items
     cell_content: int
     scalar_value: int  # of a NumPy scalar object
     array_data: int
@@ -205,6 +206,7 @@ def _expected_layout() -> Layout:
         complex_value=header,
         size=header,
         tuple_items=tuple.__basicsize__,
+        list_items=header + 8,
         cell_content=header,
         scalar_value=header,
         array_data=header,
@@ -239,6 +241,8 @@ def _check_python(layout: Layout) -> None:
     _check("complex value", ctypes.c_double.from_address(id(point) + layout.complex_value + 8).value, 4.0)
     _check("tuple size", _pointer(id(pair) + layout.size), 2)
     _check("tuple items", _pointer(id(pair) + layout.tuple_items + 8), id(pair[1]))
+    items = [number, pair]
+    _check("list items", _pointer(_pointer(id(items) + layout.list_items) + 8), id(pair))
     cell = (lambda: number).__closure__
     assert cell is not None
     _check("cell content", _pointer(id(cell[0]) + layout.cell_content), id(number))

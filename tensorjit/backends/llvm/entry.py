@@ -140,9 +140,10 @@ class OpaqueParam:
 @final
 @dataclass(frozen=True, slots=True)
 class TupleParam:
-    """Exactly a tuple of these."""
+    """Exactly a tuple (or a list) of these."""
 
     items: tuple[Param, ...]
+    is_list: bool = False
 
 
 @final
@@ -338,7 +339,7 @@ class _Checker:
             return
         host.guard(given, host.emit.not_(absent))
         # callers pass interned names; a name that is not interned misses, which is only slow
-        for got, name in zip(host.guard_tuple(self.names, len(spec.keywords)), spec.keywords, strict=True):
+        for got, name in zip(host.guard_items(self.names, len(spec.keywords)), spec.keywords, strict=True):
             host.guard_same(got, host.constant(sys.intern(name)))
 
     def _read(self, param: Param, value: ir.Value) -> Value:
@@ -358,7 +359,9 @@ class _Checker:
                 host.guard_same(value, host.python_object("_Py_NoneStruct"))
                 return None
             case TupleParam():
-                items = host.guard_tuple(value, len(param.items))
+                items = host.guard_items(value, len(param.items), param.is_list)
+                if param.is_list:  # another thread may change it while the body runs
+                    self._captured += items
                 return tuple(self._read(p, v) for p, v in zip(param.items, items, strict=True))
             case OpaqueParam():
                 pass

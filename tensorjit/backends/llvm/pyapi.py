@@ -9,7 +9,7 @@ A `HostBuilder` writes one native function that Python calls. Its rules:
   `raise_error(code, numbers)`.
 * `miss` is the block that hands the call on to the next entry; only before the first effect.
 
-    arguments   guard, guard_late, guard_array, guard_tuple, guard_same, guard_equal, unbox_python,
+    arguments   guard, guard_late, guard_array, guard_items, guard_same, guard_equal, unbox_python,
                 unbox_numpy
     arrays      load_array, new_array, buffer, view, element_address, load_element, store_element, byte_extent,
                 may_overlap, is_identical, self_overlaps, contiguous_strides, size
@@ -302,7 +302,7 @@ class HostBuilder:
             self.guard(self.emit.icmp_unsigned("==", got, I64(bits)))
 
     def _guard_equal_tuple(self, value: ir.Value, expected: tuple[Any, ...]) -> None:
-        for item, wanted in zip(self.guard_tuple(value, len(expected)), expected, strict=True):
+        for item, wanted in zip(self.guard_items(value, len(expected)), expected, strict=True):
             self.guard_equal(item, wanted)
 
     def _guard_equal_object(self, value: ir.Value, expected: Any) -> None:
@@ -317,12 +317,15 @@ class HostBuilder:
         self.emit.branch(following)
         self.emit.position_at_end(following)
 
-    def guard_tuple(self, value: ir.Value, length: int) -> list[ir.Value]:
-        """Exactly a tuple of `length` items: the items, borrowed."""
-        self.guard(self.has_type(value, self.python_object("PyTuple_Type")))
+    def guard_items(self, value: ir.Value, length: int, is_list: bool = False) -> list[ir.Value]:
+        """Exactly a tuple (or a list) of `length` items: the items, borrowed."""
+        self.guard(self.has_type(value, self.python_object("PyList_Type" if is_list else "PyTuple_Type")))
         size = self.load_field(value, LAYOUT.size, I64)
         self.guard(self.emit.icmp_signed("==", size, I64(length)))
-        return [self.load_field(value, LAYOUT.tuple_items + 8 * i, PTR) for i in range(length)]
+        start = LAYOUT.tuple_items
+        if is_list:
+            value, start = self.load_field(value, LAYOUT.list_items, PTR), 0
+        return [self.load_field(value, start + 8 * i, PTR) for i in range(length)]
 
     def guard_array(self, value: ir.Value, dtype: DType, rank: int, *, flags: int = 0, absent_flags: int = 0) -> ArrayValue:
         """Exactly an ndarray (subclasses miss) of a native dtype and a rank, with NumPy's `flags` set and

@@ -144,7 +144,10 @@ def _parameters(s: Specialiser, generic: Graph, signature: Signature, defaults: 
 
     def make(sig: ParamSig, k: int) -> Abstract:
         if isinstance(sig, TupleSig):
-            return Sequence_(tuple(make(i, k) for i in sig.items), sig.is_list)
+            made = Sequence_(tuple(make(i, k) for i in sig.items), sig.is_list)
+            if sig.is_list:
+                s.lists.add(made)
+            return made
         leaf = next(counter)
         if isinstance(sig, DefaultSig):
             return of(defaults[k])

@@ -339,6 +339,8 @@ def _return(s: Specialiser, frame: Frame, op: Op | None, args: list[Abstract]) -
 
 def _structure(s: Specialiser, x: Abstract, values: list[Value]) -> Any:
     """How the flat values make up the Python result."""
+    if x in s.lists:
+        s.b.refuse("a list that was an argument is returned: the result would be another list", "return list(x), or its items")
     if isinstance(x, Sequence_):
         return ("list" if x.is_list else "tuple", *(_structure(s, i, values) for i in x.items))
     if isinstance(x, Value) and x in s.params:

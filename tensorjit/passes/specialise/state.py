@@ -170,6 +170,7 @@ class Specialiser:
         self.versions = 0
         self.in_condition = False  # of a while: its block must end in a yield
         self.params: dict[Value, int] = {}  # the leaves of the arguments, then the captured arrays
+        self.lists: set[Abstract] = set()  # arguments that are lists: objects of the caller
         self.leaves = 0
         self.symbols: dict[str, tuple[int, int]] = {}
         self.stack: list[object] = []  # functions being inlined
