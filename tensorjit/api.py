@@ -84,7 +84,7 @@ def trace(
     objects = compiled()
     traced = objects.Traced(function, options, strict=strict)
     args, kwargs = example_arguments(example_inputs), dict(example_kwarg_inputs or {})
-    traced.record(args, kwargs)
+    traced.record_examples(args, kwargs)
     if check_trace:
         traced.check(args, kwargs, check_tolerance)
     for more in check_inputs or ():

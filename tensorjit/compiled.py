@@ -6,6 +6,7 @@ others, and calls again. So a signature is slow once.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import itertools
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple, final
 from tensorjit import compiler
 from tensorjit.compiler import CallForm, Executable, Source
 from tensorjit.config import Options, changed
-from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, UnsupportedError
+from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, TensorJitError, UnsupportedError
 from tensorjit.explain import explain
 from tensorjit.frontend import trace
 from tensorjit.ir.graph import Graph
@@ -54,7 +55,10 @@ class Bound:
 
 
 Key = tuple[CallForm, Signature, int]  # the number tells versions apart that differ in what was captured
+MAX_PATHS = 32  # of one traced function: each new one compiles all of them again
 MAX_RETRACES = 4  # of one call
+_recordings = itertools.count(1)  # paths and kinds of arguments recorded so far, by whatever traced function
+_recorded = 0
 
 
 class ScriptFunction(NativeCallable):
@@ -70,6 +74,7 @@ class ScriptFunction(NativeCallable):
         self.__wrapped__ = function
         self._options = dict(options)
         self._executables: dict[Key, Executable] = {}
+        self._recorded_at: dict[Executable, int] = {}  # how many paths there were when it was compiled
         self._static: set[int] = set()
         self._serial = itertools.count()
         self._misses = 0
@@ -121,17 +126,54 @@ class ScriptFunction(NativeCallable):
         return changed(self._options)
 
     def _fall_back(self, error: CompileError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._note_failure(error, 5)
+        return self.__wrapped__(*args, **kwargs)
+
+    def _note_failure(self, error: CompileError, depth: int) -> None:
         if self._failure is None:
             self._failure = error
             text = f"{self.__name__} runs as plain Python, because it cannot be compiled:\n{error}"
-            warnings.warn(text, FallbackWarning, stacklevel=4)
-        return self.__wrapped__(*args, **kwargs)
+            warnings.warn(text, FallbackWarning, stacklevel=depth)
 
     def _run(self, executable: Executable, bound: Bound) -> Any:
         flat = bound.leaves()
         values = [flat[k] for k in executable.specialised.leaves]
         values += [i.source.read() for i in executable.specialised.implicit]
-        return executable.run(values)
+        try:
+            return executable.run(values)
+        except GuardError:
+            pass
+        return self._guard_failed(executable, bound)
+
+    def _guard_failed(self, executable: Executable, bound: Bound) -> Any:
+        """A traced function inside takes a path that it has not taken before. As plain Python it is called for itself, and records
+        that path; then this version is out of date."""
+        args, kwargs = self._arguments(bound)
+        try:
+            return self.__wrapped__(*args, **kwargs)
+        finally:
+            self._drop_outdated(executable)
+
+    def _drop_outdated(self, executable: Executable) -> bool:
+        """Forget a version that was compiled before the latest path was recorded, by whatever traced function."""
+        with self._lock:
+            outdated = self._recorded_at.get(executable, -1) != _recorded
+            for key in [k for k, e in self._executables.items() if e is executable and outdated]:
+                self._drop(key)
+            return outdated
+
+    def _arguments(self, bound: Bound) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a bound call, to be passed on."""
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for (name, parameter), value in zip(self._signature.parameters.items(), bound.values, strict=True):
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                args += value
+            elif parameter.kind is parameter.KEYWORD_ONLY:
+                kwargs[name] = value
+            else:
+                args.append(value)
+        return tuple(args), kwargs
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
         bound = self._signature.bind(*args, **kwargs)
@@ -173,7 +215,9 @@ class ScriptFunction(NativeCallable):
             for place, found in self._executables.items():
                 if place[:2] == key and self._holds(found):
                     return place, found
+            recorded = _recorded
             executable = self._compile(bound, options)
+            self._recorded_at[executable] = recorded
             place = (bound.form, executable.signature, next(self._serial))
             self._make_room(options.cache_size)
             self._executables[place] = executable
@@ -213,6 +257,7 @@ class ScriptFunction(NativeCallable):
 
     def _drop(self, key: Key) -> None:
         executable = self._executables.pop(key)
+        self._recorded_at.pop(executable, None)
         if executable.entry is not None:
             self._retired_hits += executable.entry.hits
             self._evict(executable.entry)
@@ -260,6 +305,7 @@ class ScriptFunction(NativeCallable):
         with self._lock:
             self._evict_all()
             self._executables.clear()
+            self._recorded_at.clear()
             self._misses = self._retired_hits = 0
             self._failure = None
 
@@ -309,13 +355,29 @@ class Scripted(ScriptFunction):
 
 
 class Traced(ScriptFunction):
-    """A callable whose runs were recorded: a path for each way that its decisions went."""
+    """A callable whose runs were recorded: a path for each way that its decisions went.
 
-    def __init__(self, function: Callable[..., Any], options: Mapping[str, Any], strict: bool = False) -> None:
+    A call that no path serves is recorded and the function compiled anew, up to MAX_PATHS; beyond them, and where the function
+    raises, such a call runs as plain Python.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        options: Mapping[str, Any],
+        strict: bool = False,
+        tree: trace.TraceTree | None = None,
+    ) -> None:
         super().__init__(function, options)
+        self.__dict__.setdefault("__name__", _name_of(function))
+        self.__dict__.setdefault("__qualname__", self.__name__)
         self._strict = strict
-        self._tree: trace.TraceTree | None = None
+        self._tree = tree
         self._traced: Source | None = None
+        self._inlined: tuple[trace.TraceTree, InlinedTrace] | None = None
+        self._warned = False
+        if tree is not None:
+            self._signature = trace.signature_of(function, len(tree.parameters))
 
     @staticmethod
     def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
@@ -328,6 +390,7 @@ class Traced(ScriptFunction):
 
     def record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Run the callable on copies of these arguments and keep the path that it takes; whether that is a new one."""
+        global _recorded
         with self._lock:
             if self._tree is None:
                 self._signature = trace.signature_of(self.__wrapped__, len(args))
@@ -335,11 +398,26 @@ class Traced(ScriptFunction):
             self._tree = trace.record(self.__wrapped__, args, kwargs, before, self._strict).tree
             if self._tree is not before:
                 self._traced = None
+                _recorded = next(_recordings)
             return self._tree is not before
+
+    def record_examples(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """The first recording: nothing where the options ask for plain Python; a FallbackWarning where it cannot be done and they
+        allow that."""
+        options = self._chosen()
+        if not options.enabled:
+            return
+        try:
+            self.record(args, kwargs)
+        except CompileError as error:
+            if options.fallback != "python":
+                raise
+            self._note_failure(error, 3)
 
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any], tolerance: float | None) -> None:
         """Compare a second run, and the compiled function, with the callable."""
-        assert self._tree is not None
+        if self._tree is None:
+            return  # it runs as plain Python
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trace.check_repeat(self.__wrapped__, args, kwargs, self._tree)
@@ -348,58 +426,110 @@ class Traced(ScriptFunction):
     def _source(self) -> Source:
         if self._traced is None:
             if self._tree is None:
-                raise CompileError("nothing has been recorded yet")
-            names = Names(self.__name__, getattr(self.__wrapped__, "__globals__", {}), arrays=self._tree.captures)
-            graph = self._tree.to_graph(self.__name__)
-            defaults = {
-                k: p.default for k, p in enumerate(self._signature.parameters.values()) if p.default is not inspect.Parameter.empty
-            }
-            self._traced = Source(graph, names, defaults)
+                raise CompileError(f"nothing has been recorded yet of {self.__name__}: call it once")
+            self._traced = self._source_of(self._tree, kinds=False)
         return self._traced
+
+    def _source_of(self, tree: trace.TraceTree, kinds: bool) -> Source:
+        names = Names(self.__name__, getattr(self.__wrapped__, "__globals__", {}), arrays=tree.captures)
+        parameters = enumerate(self._signature.parameters.values())
+        defaults = {k: p.default for k, p in parameters if p.default is not inspect.Parameter.empty}
+        return Source(tree.to_graph(self.__name__, kinds=kinds), names, defaults)
+
+    # -- calls that no path serves -------------------------------------------------------------------------------
+
+    def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            return super()._miss(args, kwargs)
+        except _NotRecorded as error:
+            raised = error.raised
+        result = self.__wrapped__(*args, **kwargs)
+        if raised is not None:  # tracing itself stands against it
+            raise raised
+        return result
+
+    def _examined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
+        try:
+            return super()._examined(args, kwargs)
+        except _NotRecorded as error:
+            raised = error.raised or GuardError(str(error))
+        raise raised
 
     def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
         if self._tree is None or not self._tree.covers(trace.root_of_values(bound.values)):
-            self.record(*self._arguments(bound))
+            self._record_call(bound)
         return super()._executable(bound, options)
 
-    def _arguments(self, bound: Bound) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of a bound call, to be passed on."""
-        args: list[Any] = []
-        kwargs: dict[str, Any] = {}
-        for (name, parameter), value in zip(self._signature.parameters.items(), bound.values, strict=True):
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                args += value
-            elif parameter.kind is parameter.KEYWORD_ONLY:
-                kwargs[name] = value
-            else:
-                args.append(value)
-        return tuple(args), kwargs
-
-    def _run(self, executable: Executable, bound: Bound) -> Any:
-        """What no entry serves: a guard failed there. The path is recorded, and the version compiled anew."""
+    def _record_call(self, bound: Bound) -> None:
+        """Record the path of a call; its writes and exceptions are left to a run of the plain function."""
+        if self.paths >= MAX_PATHS:
+            self._warn_plain(f"{self.paths} paths have been recorded, the most that are kept")
+            raise _NotRecorded(f"{self.__name__} takes a path that no trace has taken, and {self.paths} are kept already")
         try:
-            return super()._run(executable, bound)
-        except GuardError:
-            pass
-        for _ in range(MAX_RETRACES):
             self.record(*self._arguments(bound))
-            with self._lock:
-                self._drop_if_there(executable)
-                _key, executable = self._executable(bound, self._chosen())
+        except TensorJitError:
+            raise
+        except Exception as error:
+            raise _NotRecorded(f"{self.__name__} raises while it is traced", error) from None
+
+    def _guard_failed(self, executable: Executable, bound: Bound) -> Any:
+        for _ in range(MAX_RETRACES):
+            if not self._drop_outdated(executable):
+                self._record_call(bound)
+            if not self._drop_outdated(executable):
+                self._warn_plain("compiled, a value that decides its path differs in its last bits from NumPy's")
+                raise _NotRecorded(f"{self.__name__} takes a path that its trace does not take")
+            executable = self._executable(bound, self._chosen())[1]
+            flat = bound.leaves()
+            values = [flat[k] for k in executable.specialised.leaves]
             try:
-                return super()._run(executable, bound)
+                return executable.run([*values, *(i.source.read() for i in executable.specialised.implicit)])
             except GuardError:
                 continue
         raise GuardError(f"{self.__name__} takes another path each time it is traced with the same arguments")
 
-    def _drop_if_there(self, executable: Executable) -> None:
-        for key, known in list(self._executables.items()):
-            if known is executable:
-                self._drop(key)
+    def _warn_plain(self, reason: str) -> None:
+        if not self._warned:
+            self._warned = True
+            text = f"calls of {self.__name__} that no recorded path serves run as plain Python: {reason}"
+            warnings.warn(f"{text}\n  hint: tensorjit.script keeps control flow", FallbackWarning, stacklevel=6)
+
+    # -- copies and other compiled functions -----------------------------------------------------------------------
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        """A pickle holds the callable, not what was recorded: its first call is recorded again."""
+        return type(self), (self.__wrapped__, self._options, self._strict)
+
+    def __copy__(self) -> Traced:
+        return type(self)(self.__wrapped__, self._options, self._strict, self._tree)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Traced:
+        function = copy.deepcopy(self.__wrapped__, memo)
+        tree = self._tree if function is self.__wrapped__ else None  # the copy of an object has captured arrays of its own
+        return type(self)(function, self._options, self._strict, tree)
 
     def __tensorjit_function__(self) -> Any:
-        source = self._source()
-        return InlinedTrace(source.graph, source.names)
+        if self._tree is None:
+            raise CompileError(f"nothing has been recorded yet of {self.__name__}: call it once")
+        if self._inlined is None or self._inlined[0] is not self._tree:
+            source = self._source_of(self._tree, kinds=True)
+            self._inlined = (self._tree, InlinedTrace(source.graph, source.names, self._signature))
+        return self._inlined[1]
+
+
+class _NotRecorded(GuardError):
+    """A call of a traced function is to run as plain Python; `raised` is what recording it raised."""
+
+    def __init__(self, message: str, raised: Exception | None = None) -> None:
+        super().__init__(message)
+        self.raised = raised
+
+
+def _name_of(function: Any) -> str:
+    """The name of a callable that may have none: of what a partial calls, of an object's class."""
+    inner = function.func if isinstance(function, functools.partial) else function
+    name = getattr(inner, "__name__", None)
+    return name if isinstance(name, str) else type(inner).__name__
 
 
 @final

@@ -1,6 +1,6 @@
 """The whole compiler on one page.
 
-    generic Graph  ->  specialise  ->  simplify  ->  lower (fuse, kernels, storage)  ->  backend  ->  Executable
+    generic Graph  -> specialise  -> rollback (traces)  -> simplify  -> lower (fuse, kernels, storage)  -> backend  -> Executable
 
 A pass is a function Graph -> Graph. The verifier runs after each of them where `CHECK` is set (in the tests), and before a backend
 always.
@@ -19,10 +19,11 @@ from tensorjit.backends import reference
 from tensorjit.config import Options
 from tensorjit.frontend import script
 from tensorjit.ir.graph import Graph
-from tensorjit.ir.signature import Signature
+from tensorjit.ir.signature import ArraySig, Signature, flat
 from tensorjit.ir.verifier import verify_graph
 from tensorjit.ops import ATTRIBUTES, METHODS, OPS, find
 from tensorjit.passes.lower import lower
+from tensorjit.passes.rollback import rollback
 from tensorjit.passes.simplify import simplify
 from tensorjit.passes.specialise import Library, Names, Specialised, specialise
 from tensorjit.records import dataclass
@@ -107,7 +108,15 @@ def analyse(source: Source, signature: Signature) -> tuple[Specialised, Graph]:
     specialised = specialise(source.graph, source.names, signature, defaults, NUMPY, parse)
     if CHECK:
         verify_graph(specialised.graph, "specialised")
-    return specialised, run_passes(specialised.graph, SIMPLIFY)
+    kept = rollback(specialised.graph, writable_params(specialised, signature))
+    return specialised, run_passes(kept, SIMPLIFY)
+
+
+def writable_params(specialised: Specialised, signature: Signature) -> frozenset[int]:
+    """The params of the typed graph that are arrays which may be written."""
+    leaves = list(flat(signature.params))
+    sigs = [*(leaves[k] for k in specialised.leaves), *(i.signature for i in specialised.implicit)]
+    return frozenset(k for k, sig in enumerate(sigs) if isinstance(sig, ArraySig) and sig.writable)
 
 
 def compile(source: Source, signature: Signature, form: CallForm, options: Options) -> Executable:

@@ -120,7 +120,7 @@ def record(
             ACTIVE.reset(token)
     if recorder.refusal is not None:
         raise recorder.refusal  # the function caught it
-    path = Path(root, tuple(recorder.items), result, recorder.rollback)
+    path = Path(root, tuple(recorder.items), result)
     return Recording(known.add(path, recorder.captures), concrete)
 
 

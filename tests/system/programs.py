@@ -1105,3 +1105,147 @@ def out_argument(x):
 def out_given(x, y):
     np.add(x, x, out=y)
     return np.subtract(x, y, out=x)
+
+
+# -- found by testing --------------------------------------------------------------------------------------------
+
+
+@case(lambda: (r(5),), lambda: (-r(5) - 9,), lambda: (i(5),), lambda: (r(0),), lambda: (-i(5) - 9,))
+def sum_of_positive(x):
+    s = 0
+    for v in x:
+        if v > 0:
+            s += v
+    return s
+
+
+@case(lambda: (r(5),), lambda: (r(0),), lambda: (i(4),))
+def largest(x):
+    m = -1e300
+    for v in x:
+        if v > m:
+            m = v
+    return m
+
+
+@case(lambda: (r(2, 3),), lambda: (-r(2, 3) - 5,), lambda: (i(3, 2),), lambda: (r(0, 3),))
+def largest_of_rows(x):
+    best = -1
+    for a in range(x.shape[0]):
+        for b in range(x.shape[1]):
+            if x[a, b] > best:
+                best = x[a, b]
+    return best
+
+
+@case(lambda: (r(6),), lambda: (r(6) + 97,), lambda: (-r(3),))
+def largest_while(x):
+    m = 0
+    k = 0
+    while k < len(x):
+        if x[k] > m:
+            m = x[k]
+            if m > 98:
+                break
+        k += 1
+    return m, k
+
+
+@case(lambda: (r(6),), lambda: (r(0),))
+def position_of_largest(x):
+    best = None
+    for k in range(len(x)):
+        if best is None or x[k] > x[best]:
+            best = k
+    return best
+
+
+@case(lambda: (r(5), 0.0), lambda: (r(5), 3.0), lambda: (r(5), -9.0))
+def else_of_an_inner_loop(x, t):
+    out = 0
+    for a in range(3):
+        for b in range(len(x)):
+            if x[b] > t + a:
+                break
+        else:
+            out += 100
+            break
+        out += b
+    else:
+        out -= 1
+    return out, a, b
+
+
+@case(lambda: (3,), lambda: (9,))
+def else_of_a_while(n):
+    k = 0
+    while k < n:
+        if k == 5:
+            break
+        k += 1
+    else:
+        k = -1
+    return k
+
+
+@case(lambda: (20,), lambda: (2,))
+def primes(n):
+    count = 0
+    for p in range(2, n):
+        for d in range(2, p):
+            if p % d == 0:
+                break
+        else:
+            count += 1
+    return count
+
+
+@case(lambda: (True,), lambda: (False,))
+def unbound_on_one_path(c):
+    if c:
+        z = later + 1
+    else:
+        z = 3
+    return z + 1
+    later = 1
+
+
+@case(lambda: (True, r(3)), lambda: (False, r(3)))
+def fails_on_one_path(c, x):
+    if c:
+        z = x[0, 0, 0]
+    else:
+        z = 3.0
+    return z + 1
+
+
+@case(lambda: (r(5), 0.0), lambda: (r(5), 3.0), lambda: (r(0), 9.0))
+def inner_variable_after_the_loop(x, t):
+    out = 0
+    for a in range(3):
+        for b in range(len(x)):
+            if x[b] > t + a:
+                break
+        out += b
+    return out, a, b
+
+
+@case(lambda: (r(5), 2.0), lambda: (r(1), 0.5))
+def method_of_a_python_number(x, t):
+    x += 1
+    return (t > 1).all()
+
+
+@case(lambda: (r(1, 9), r(1, 9), 0), lambda: (r(1, 9), r(1, 9), 2))
+def store_to_no_rows(x, y, k):
+    x[:k] -= y
+    return x
+
+
+@case(lambda: (r(3), 2.0, 1), lambda: (r(3), -2.0, 2))
+def sizes_joined_after_a_dead_path(y, t, k):
+    if t > 0:
+        a = y[-k:]
+    else:
+        y[:k] *= a
+    return np.minimum(a, a[:-1]), a[:-1]

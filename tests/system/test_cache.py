@@ -203,22 +203,24 @@ def test_keyword_forms() -> None:
 
     f = tj.script(all_kinds, cache_size=64)
     x = np.ones(2)
-    for args, kwargs in (
+    right: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
         ((1, 2), {"d": 4}),
         ((1,), {"d": 4, "b": x}),
         ((1,), {"b": 2, "d": x}),
         ((1, 2, 3, 4, x), {"d": 4, "e": 6.0}),
         ((1, 2), {"e": 1, "c": x, "d": None}),
-    ):
+    ]
+    for args, kwargs in right:
         for _ in range(2):
             assert not difference(f(*args, **kwargs), all_kinds(*args, **kwargs))
-    for args, kwargs in (
+    wrong: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
         ((), {}),
         ((1, 2), {}),
         ((1, 2), {"d": 1, "z": 2}),
         ((1,), {"a": 2, "d": 1}),
         ((1, 2), {"b": 2, "d": 1}),
-    ):
+    ]
+    for args, kwargs in wrong:
         with pytest.raises(TypeError) as plain:
             all_kinds(*args, **kwargs)
         with pytest.raises(TypeError) as ours:
@@ -229,7 +231,8 @@ def test_keyword_forms() -> None:
 def test_threads_compile_once() -> None:
     f = tj.script(lambda x: (x * 2 + 1).sum(axis=0), cache_size=64)
     x = np.ones((50, 50))
-    start, results = threading.Barrier(8), []
+    start = threading.Barrier(8)
+    results: list[Any] = []
 
     def call() -> None:
         start.wait()

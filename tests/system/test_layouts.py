@@ -248,7 +248,7 @@ def test_swapped_bytes_are_refused() -> None:
     "value",
     [
         np.ma.masked_array([1.0]),
-        np.rec.array([1.0]),
+        np.zeros(1).view(np.recarray),
         np.array(["a"]),
         np.array([None]),
         np.array(["2020-01-01"], "M8[D]"),

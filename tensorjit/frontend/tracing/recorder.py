@@ -18,7 +18,7 @@ from tensorjit.errors import Loc, Problem, TracerWarning, UnsupportedError
 from tensorjit.frontend.tracing.marks import has_mark, owner
 from tensorjit.frontend.tracing.places import expression, place, user_frame
 from tensorjit.frontend.tracing.tracer import ArrayTracer, ScalarTracer, SymbolicInt, Tracer
-from tensorjit.frontend.tracing.tree import Guard, Step, Taken, Written, identity
+from tensorjit.frontend.tracing.tree import Guard, Step, Taken, identity
 from tensorjit.passes.specialise.state import Source
 
 BINARY: Final[Mapping[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]]] = MappingProxyType(
@@ -84,12 +84,11 @@ class Recorder:
         self.captures = list(captures)
         self.owners = owners  # callables whose attributes and closures may hold captured arrays
         self.strict = strict
-        self.rollback: frozenset[Written] = frozenset()
         self.caught: Loc | None = None
         self.refusal: RefusedError | None = None
         self._copies: dict[int, tuple[Any, np.ndarray[Any, Any]]] = {}  # id of a captured array: it and its copy
-        self._roots: dict[int, Written] = {}  # id of the memory's owner: whose it is
-        self._written: set[Written] = set()
+        self._roots: dict[int, tuple[str, int]] = {}  # id of the memory's owner: whose it is
+        self._written: set[tuple[str, int]] = set()
         self._locs: dict[tuple[int, int], Loc] = {}
         self._keep: list[Any] = []  # whose ids are keys above
         self._indices: dict[int, int] = {}  # id of a captured array: its number
@@ -303,7 +302,6 @@ class Recorder:
 
     def guard(self, kind: Any, index: int, found: Any, frame: FrameType | None = None) -> None:
         self.items.append(Taken(Guard(kind, index, self.loc(frame)), found))
-        self.rollback |= self._written
 
     def taken(self, what: str, value: Any, hint: str = "") -> None:
         text = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
@@ -525,10 +523,11 @@ class Recorder:
     # -- compiled functions ------------------------------------------------------------------------------------
 
     def compiled(self, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """A call of a compiled function: recorded as such, with its control flow; its plain Python function
-        gives this run's values."""
+        """A call of a compiled function: recorded as such, with its control flow. Its plain Python function
+        gives this run's values; a traced one its own call, which records the path it takes."""
         plain = type(function).__tensorjit_function__(function)
-        plain = getattr(function, "__wrapped__", plain) if not callable(plain) else plain
+        if not callable(plain):  # a traced function: it records the path that this call takes, if that is new
+            plain = function
         callee = self.captured_object(function)
         lifted = [self.lift(a) for a in args]
         named = {k: self.lift(v) for k, v in kwargs.items()}

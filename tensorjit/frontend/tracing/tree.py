@@ -17,9 +17,8 @@ from typing import Any, Literal, final
 
 import numpy as np
 
-from tensorjit.errors import Loc, Problem, TracingCheckError, UnsupportedError
+from tensorjit.errors import Loc, TracingCheckError
 from tensorjit.ir.graph import NO_ATTRS, Block, Builder, Graph, Op, Value
-from tensorjit.ir.rewriter import changed, rebuild_ops
 from tensorjit.ir.types import UNKNOWN
 from tensorjit.passes.specialise.state import Source
 from tensorjit.records import dataclass
@@ -28,7 +27,7 @@ Parameters = tuple[tuple[str, str, bool], ...]
 # What an argument was: ("leaf", class), ("static", value), ("tuple" or "list", item, ...).
 Kind = tuple[Any, ...]
 Root = tuple[Kind, ...]
-Written = tuple[Literal["param", "capture"], int]
+Condition = tuple[int, tuple[int, ...], Kind]  # of a parameter, or the item at these indices in it
 
 GUARD_ERROR = "tensorjit.errors.GuardError"
 GUARD_MESSAGE = "a call takes a path that no trace has taken"
@@ -91,21 +90,17 @@ class Path:
     root: Root
     items: tuple[Step | Taken, ...]
     result: int
-    rollback: frozenset[Written] = frozenset()
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class TraceTree:
     """The runs of one function. `captures[k]` is where the captured object of `capture {index=k}` is read at
-    each call (an array, or a compiled function). `rollback` are the parameters and captures that some run
-    writes before a guard: who finds at run time that a guard fails must restore those before the function is
-    run again."""
+    each call (an array, or a compiled function)."""
 
     parameters: Parameters
     roots: tuple[tuple[Root, Node], ...] = ()
     captures: tuple[Source, ...] = ()
-    rollback: frozenset[Written] = frozenset()
 
     @property
     def paths(self) -> int:
@@ -129,12 +124,12 @@ class TraceTree:
                 break
         else:
             roots.append((path.root, _chain(path.items, path.result)))
-        return replace(self, roots=tuple(roots), captures=tuple(captures), rollback=self.rollback | path.rollback)
+        return replace(self, roots=tuple(roots), captures=tuple(captures))
 
-    def to_graph(self, name: str, loc: Loc | None = None) -> Graph:
-        """All paths as one generic graph."""
-        graph = _Emitter(self).graph(name, loc)
-        return _with_rollback(graph, self) if self.rollback else graph
+    def to_graph(self, name: str, loc: Loc | None = None, kinds: bool = False) -> Graph:
+        """All paths as one generic graph. With `kinds`, it checks the classes of all arguments: for callers that
+        have not asked `covers`."""
+        return _Emitter(self, kinds).graph(name, loc)
 
 
 def identity(value: Any) -> tuple[Any, ...]:
@@ -255,8 +250,9 @@ def _described(item: Step | Guard | Taken | None) -> str:
 class _Emitter:
     """Makes the graph of a tree."""
 
-    def __init__(self, tree: TraceTree) -> None:
+    def __init__(self, tree: TraceTree, kinds: bool = False) -> None:
         self.tree = tree
+        self.kinds = kinds
         self.params = tuple(Value(name=name) for name, _, _ in tree.parameters)
         self.used: frozenset[int] = frozenset()
 
@@ -275,15 +271,15 @@ class _Emitter:
         attrs = MappingProxyType({"parameters": self.tree.parameters, "doc": None})
         return Graph(name, b.block(), attrs, loc)
 
-    def _conditions(self, root: Root) -> list[tuple[int, tuple[int, ...], Kind]]:
-        """What must hold of the arguments: (parameter, indices of the item in it, kind)."""
+    def _conditions(self, root: Root) -> list[Condition]:
+        """What must hold of the arguments."""
         others = [other for other, _ in self.tree.roots if other is not root]
-        found: list[tuple[int, tuple[int, ...], Kind]] = []
+        found: list[Condition] = []
         for k, kind in enumerate(root):
-            found += _kind_conditions(k, (), kind, [o[k] for o in others])
+            found += _kind_conditions(k, (), kind, [o[k] for o in others], self.kinds)
         return found
 
-    def _dispatch(self, b: Builder, conditions: Sequence[tuple[int, tuple[int, ...], Kind]], node: Node) -> None:
+    def _dispatch(self, b: Builder, conditions: Sequence[Condition], node: Node) -> None:
         if not conditions:
             self.used = _used(node)
             self._node(b, node, dict(enumerate(self.params)))
@@ -384,16 +380,29 @@ def _used(node: Node) -> frozenset[int]:
     return frozenset(used)
 
 
-def _kind_conditions(k: int, indices: tuple[int, ...], kind: Kind, others: Sequence[Kind]) -> list[tuple[int, tuple[int, ...], Kind]]:
-    if kind[0] == "static":
-        return [(k, indices, kind)]
+def _kind_conditions(k: int, indices: tuple[int, ...], kind: Kind, others: Sequence[Kind], always: bool) -> list[Condition]:
+    typed: list[Condition] = []
+    expected = _python_class(kind)
+    if expected is not None and (always or any(_python_class(o) is not expected for o in others)):
+        typed = [(k, indices, ("leaf", expected))]  # before its value: 2 is as true as True
     if kind[0] == "leaf":
-        return [(k, indices, kind)] if any(identity(o) != identity(kind) for o in others) else []
-    found = [(k, indices, kind)]
+        return typed
+    if kind[0] == "static":
+        return [*typed, (k, indices, kind)]
+    found = [*typed, (k, indices, kind)]
     alike = [o for o in others if o[0] == kind[0] and len(o) == len(kind)]
     for j, item in enumerate(kind[1:]):
-        found += _kind_conditions(k, (*indices, j), item, [o[j + 1] for o in alike])
+        found += _kind_conditions(k, (*indices, j), item, [o[j + 1] for o in alike], always)
     return found
+
+
+def _python_class(kind: Kind) -> type | None:
+    """The class that arguments of a kind have; None where the kind itself says enough."""
+    if kind[0] == "leaf":
+        return kind[1]  # type: ignore[no-any-return]
+    if kind[0] == "static":
+        return type(kind[1]) if isinstance(kind[1], np.dtype) or type(kind[1]) in (bool, str, bytes) else None
+    return tuple if kind[0] == "tuple" else list
 
 
 def _condition(b: Builder, guard: Guard, value: Value, found: Any) -> tuple[Value, bool]:
@@ -448,41 +457,3 @@ def _branch(b: Builder, condition: Value, then: Block, other: Block) -> None:
 def _fail(b: Builder) -> None:
     error = b.add("call", (_numpy(b, GUARD_ERROR), _const(b, GUARD_MESSAGE)), attrs=_CALL)
     b.add_multi("raise", (error,))
-
-
-def _with_rollback(graph: Graph, tree: TraceTree) -> Graph:
-    """A graph that keeps copies of what a path writes before a guard, and puts them back where a guard fails.
-
-    before:                              after:
-                                           k = numpy.copy(x)
-      set_subscript(x, i, v)               set_subscript(x, i, v)
-      if(guard) { ... } {                  if(guard) { ... } {
-        raise GuardError                     set_subscript(x, ..., k)
-      }                                      raise GuardError
-    """
-    b = Builder()
-    kept: list[tuple[Value, Value]] = []
-    for place, number in sorted(tree.rollback):
-        if place == "param" and any(root[number][0] != "leaf" for root, _ in tree.roots):
-            name = tree.parameters[number][0]
-            message = f"the traced function writes to an array inside {name!r} before a decision"
-            raise UnsupportedError([Problem(message, None, "pass the array as an argument of its own")])
-        array = graph.params[number] if place == "param" else b.add("capture", attrs={"index": number})
-        kept.append((array, b.add("call", (_numpy(b, "numpy.copy"), array), attrs=_CALL)))
-    errors: set[Value] = set()
-
-    def visit(op: Op, blocks: Sequence[Block]) -> Sequence[Op]:
-        if op.name == "call" and any(v in errors for v in op.operands[:1]):
-            errors.add(op.result)
-        if op.name == "numpy" and op.attrs["name"] == GUARD_ERROR:
-            errors.add(op.result)
-        if op.name != "raise" or not any(v in errors for v in op.operands):
-            return [changed(op, op.operands, blocks)]
-        back = Builder()
-        back.loc = op.loc
-        for array, copy in kept:
-            back.add_multi("set_subscript", (array, _const(back, Ellipsis), copy))
-        return [*back.ops, op]
-
-    rebuilt = rebuild_ops(graph, visit)
-    return replace(rebuilt, block=Block(graph.block.params, (*b.ops, *rebuilt.block.ops)))

@@ -20,6 +20,7 @@ from tensorjit.ops.abstract import (
     Bound,
     Closure,
     Mapped,
+    Poison,
     Raised,
     Range,
     Sequence_,
@@ -59,8 +60,8 @@ def call(s: Specialiser, frame: Frame, op: Op, operands: list[Abstract], after: 
 class Traced:
     """What a traced function stands for inside another: its generic graph and the arrays it captured."""
 
-    def __init__(self, graph: Graph, names: Names) -> None:
-        self.graph, self.names = graph, names
+    def __init__(self, graph: Graph, names: Names, signature: inspect.Signature) -> None:
+        self.graph, self.names, self.signature = graph, names, signature
 
 
 def unwrap(value: Any) -> Any:
@@ -252,10 +253,23 @@ def method_call(s: Specialiser, method: Bound, args: list[Abstract], keywords: d
             return of(getattr(static_value(owner), method.name)(*map(static_value, args)))
         if method.name == "format" and isinstance(owner, Static):
             return Text(owner.value, tuple(args))
+    kind = _python_class(owner)
+    if kind is not None and not hasattr(kind, method.name):
+        b.fail("AttributeError", f"'{kind.__name__}' object has no attribute '{method.name}'")
+        return Poison()
     row = s.table.get(s.methods.get(method.name, ""))
     if row is None:
         b.refuse(f"the method {method.name!r} of {describe(owner)} is not compiled")
     return row_call(s, row, [owner, *args], keywords)
+
+
+def _python_class(x: Abstract) -> type | None:
+    """The class of a Python number; None for anything else."""
+    if not operators.is_number(x):
+        return None
+    if isinstance(x, Static):
+        return type(x.value)
+    return {"b": bool, "i": int, "f": float, "c": complex}[x.type.dtype.kind] if isinstance(x, Value) else int  # type: ignore[union-attr]
 
 
 # -- conversions and builtins ----------------------------------------------------------------------------------
@@ -566,16 +580,16 @@ def _call_function(
     keywords: dict[str, Abstract],
     after: Rest,
 ) -> Outcome:
-    if isinstance(function, Traced):
-        bound = dict(zip(range(len(args)), args, strict=True))
-        return _enter(s, frame, function.graph, function.names, list(bound.values()), after, function)
+    signature = function.signature if isinstance(function, Traced) else inspect.signature(function, follow_wrapped=False)
     try:
-        arguments = inspect.signature(function, follow_wrapped=False).bind(*args, **keywords)
+        arguments = signature.bind(*args, **keywords)
     except TypeError as error:
-        s.b.fail("TypeError", f"{function.__qualname__}() {error}")
+        s.b.fail("TypeError", f"{function.graph.name if isinstance(function, Traced) else function.__qualname__}() {error}")
         return Outcome("fell", (Static(None),))
     arguments.apply_defaults()
     values = [of(v) for v in arguments.arguments.values()]
+    if isinstance(function, Traced):
+        return _enter(s, frame, function.graph, function.names, values, after, function)
     return _enter(s, frame, s.parse(function), Names.of(function), values, after, function)
 
 

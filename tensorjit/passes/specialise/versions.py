@@ -111,9 +111,9 @@ def jump_values(
         flat += old if a is not None else list(values_of(b, t, x))
     flat += [b.constant(2 * k + (2 if broke else 1)), b.value(index)]
     for j, other in enumerate(exits.alternatives):
-        for t, x in zip(other.templates, values, strict=True):
-            if t is not None:
-                flat += list(values_of(b, t, x)) if j == k else _zeros(b, [Typed(y) for y in types_of(t)])
+        for slot, x in zip(other.templates, values, strict=True):
+            if slot is not None:
+                flat += list(values_of(b, slot, x)) if j == k else _zeros(b, [Typed(y) for y in types_of(slot)])
     return True, flat
 
 

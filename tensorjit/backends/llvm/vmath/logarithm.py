@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tensorjit.backends.llvm.vmath import coefficients as table
-from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, lookup, polynomial, rare, select, square, strictly
+from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, lookup, polynomial, rare, select, strictly
 from tensorjit.records import dataclass
 
 LN2_SHORT = {64: table.LN2_SHORT_64, 32: table.LN2_SHORT_32}  # e times the first part is exact
@@ -187,7 +187,7 @@ def _sum(parts: tuple[Lane, Lane]) -> Lane:
 def _wide(number: Split, two: tuple[float, ...] | None, e: tuple[float, ...] | None, curve: tuple[float, ...]) -> Lane:
     """The logarithm of an f32 to a base of which two is log 2 and e is log e (None: 1): no table, no division."""
     f = number.fraction
-    squared = square(f)
+    squared = f * f
     curved = polynomial(f, curve, squared)
     inner = fma(squared, curved, f) if e is None else fma(f, e[0], f * fma(f, curved, e[1]))
     if two is None:
@@ -205,7 +205,7 @@ def log_parts(number: Piece, base: Base) -> tuple[Lane, Lane]:
         whole = whole + exponent
     else:
         whole, rest = fma(exponent, base.two[0], whole), fma(exponent, base.two[1], rest)
-    squared = square(r)
+    squared = r * r  # r is 0, or too large for this to underflow
     if base.e is None:
         head = r
     else:
