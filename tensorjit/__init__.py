@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorjit.api import compiled as _compiled
 from tensorjit.api import script, trace
-from tensorjit.config import options
+from tensorjit.config import is_scripting, is_tracing, options
 from tensorjit.errors import (
     CompileError,
     FallbackWarning,
@@ -46,6 +46,8 @@ __all__ = [
     "TracingCheckError",
     "TypeInferenceError",
     "UnsupportedError",
+    "is_scripting",
+    "is_tracing",
     "options",
     "script",
     "trace",

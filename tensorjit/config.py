@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -54,6 +55,25 @@ def _from_environment() -> Options:
 
 _DEFAULT = _from_environment()
 _current: ContextVar[Options] = ContextVar("tensorjit_options", default=_DEFAULT)
+
+
+def is_scripting() -> bool:
+    """Whether the code at hand is compiled by `script`: True there, a constant that branches fold on; False in Python.
+
+    >>> is_scripting()
+    False
+    """
+    return False
+
+
+def is_tracing() -> bool:
+    """Whether the code at hand is being traced.
+
+    >>> is_tracing()
+    False
+    """
+    recorder = sys.modules.get("tensorjit.frontend.tracing.recorder")  # the compiler may not have been loaded
+    return recorder is not None and recorder.ACTIVE.get() is not None
 
 
 def current() -> Options:

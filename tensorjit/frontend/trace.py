@@ -7,9 +7,9 @@
 
 Recorded are operators, ufuncs, NumPy functions, methods, indexing and the creation functions. Sizes are
 symbolic. A value that Python demands as a bool, an int or a float becomes a guard, with a TracerWarning.
-Arrays, numbers and strings that the function reads from its globals, its closure or a module are inputs and
-guards as well (`tracing.substitute`). What nothing shows is not recorded: random numbers, the time, the
-attributes of objects that are plain numbers; they are constants of the trace. (Arrays that were made by code
+Arrays, numbers and strings that the function reads from its globals, its closure, a module or the object that
+it is a method of are inputs and guards as well (`tracing.substitute`). What nothing shows is not recorded:
+random numbers, the time, plain numbers in objects further away; they are constants of the trace. (Arrays that were made by code
 out of sight do warn.) `check_repeat` finds what changes from run to run.
 
 The graph may hold, beside the ops of `tensorjit.frontend.script`:
@@ -22,20 +22,22 @@ The graph may hold, beside the ops of `tensorjit.frontend.script`:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType, ModuleType
 from typing import Any, Final, final
 
 import numpy as np
 
+from tensorjit.config import is_tracing
 from tensorjit.errors import Loc, Problem, TracerWarning
 from tensorjit.frontend.tracing.check import check, compare
 from tensorjit.frontend.tracing.intercept import intercepted
 from tensorjit.frontend.tracing.marks import marked
-from tensorjit.frontend.tracing.recorder import ACTIVE, Recorder, RefusedError
-from tensorjit.frontend.tracing.substitute import Substitute
+from tensorjit.frontend.tracing.recorder import ACTIVE, Recorder, RefusedError, attributes_read
+from tensorjit.frontend.tracing.substitute import GUARDED, Substitute
 from tensorjit.frontend.tracing.tracer import Tracer
 from tensorjit.frontend.tracing.tree import Kind, Parameters, Path, Root, TraceTree
+from tensorjit.passes.specialise.state import Source
 from tensorjit.records import dataclass
 
 __all__ = [
@@ -103,6 +105,8 @@ def record(
         for static in _statics(root):
             if _by_identity(static):
                 recorder.captured_object(static)
+        for attributes, name in _plain_attributes(owners):
+            recorder.captured_constant(Source("global", attributes, name), attributes[name])
         copies: dict[int, Any] = {}
         wrapped = [_wrap(recorder, v, k, k, copies) for k, v in enumerate(values)]
         token = ACTIVE.set(recorder)
@@ -140,11 +144,6 @@ def check_repeat(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapp
     one = record(function, args, kwargs, tree)
     other = record(function, args, kwargs, one.tree)
     compare("the result of a second trace", other.result, one.result)
-
-
-def is_tracing() -> bool:
-    """Whether the code at hand is being traced."""
-    return ACTIVE.get() is not None
 
 
 def traced_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -265,6 +264,17 @@ def _owners(function: Any) -> list[Any]:
             found += _owners(one) if name == "func" else [one]
     call = type(function).__call__
     return [*found, call] if inspect.isfunction(call) else found
+
+
+def _plain_attributes(owners: Sequence[Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """The numbers and strings among the attributes of the traced object that its class reads."""
+    for one in owners:
+        attributes = getattr(one, "__dict__", None)
+        if type(attributes) is not dict or inspect.isroutine(one) or isinstance(one, (type, ModuleType)):
+            continue
+        functions = [f for c in type(one).__mro__ for f in vars(c).values() if inspect.isfunction(f)]
+        read = {name for f in functions for name in attributes_read(f.__code__)}
+        yield from ((attributes, name) for name, value in attributes.items() if name in read and type(value) in GUARDED)
 
 
 def _refused(message: str, hint: str = "") -> RefusedError:

@@ -259,21 +259,6 @@ def test_loops_over_rows_guard_the_length() -> None:
     assert live.traces == 2
 
 
-def test_rollback_names_what_was_written_before_a_guard() -> None:
-    def writes(x: Any, y: Any, z: Any) -> Any:
-        x[0] = 1.0
-        WEIGHTS[...] += 0
-        v = y[1:]
-        v += 1
-        if y.sum() > 0:
-            z[0] = 2.0
-        return x
-
-    with pytest.warns(TracerWarning):
-        tree = quietly(writes, np.ones(3), np.ones(3), np.ones(3)).tree
-    assert tree.rollback == {("param", 0), ("param", 1), ("capture", 0)}
-
-
 def test_strict_refuses() -> None:
     with pytest.raises(UnsupportedError, match="strict=True"):
         record(gate, [np.ones(3), np.ones((3, 3))], strict=True)

@@ -592,6 +592,19 @@ def _names_read(code: CodeType) -> tuple[set[str], set[str]]:
     return names, attributes
 
 
+def attributes_read(code: CodeType) -> set[str]:
+    """The attributes that a code object, or one within it, reads.
+
+    >>> sorted(attributes_read((lambda m: m.cell.scale).__code__))
+    ['cell', 'scale']
+    """
+    found = _names_read(code)[1]
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= attributes_read(constant)
+    return found
+
+
 def _content(cell: CellType) -> Any:
     try:
         return cell.cell_contents

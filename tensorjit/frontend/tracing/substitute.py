@@ -20,7 +20,7 @@ import numpy as np
 from tensorjit.frontend.tracing.intercept import compiled_packages, is_users, substitute_of
 from tensorjit.passes.specialise.state import Source
 
-_GUARDED: Final = (bool, int, float, complex, str, type(None))
+GUARDED: Final = (bool, int, float, complex, str, type(None))
 
 
 class Captures(Protocol):
@@ -143,7 +143,7 @@ class Substitute:
             return value if hasattr(value, "_tj_original") else self.function(value)
         if type(value) is ModuleType and is_users(value.__name__, self._compiled):
             return _Module(value, self)
-        if type(value) in _GUARDED and not source.name.startswith("__"):
+        if type(value) in GUARDED and not source.name.startswith("__"):
             self.recorder.captured_constant(source, value)
         return value
 

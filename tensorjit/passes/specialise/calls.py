@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorjit.config import is_scripting, is_tracing
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.dtypes import F64, from_numpy
@@ -567,6 +568,8 @@ BUILTINS: Mapping[Any, Callable[..., Abstract]] = {
     builtins.all: _any_all("all"),
     builtins.slice: _slice,
     builtins.print: _print,
+    is_scripting: lambda s, args, keywords: Static(True),
+    is_tracing: lambda s, args, keywords: Static(False),
 }
 
 # -- inlining --------------------------------------------------------------------------------------------------
