@@ -1,7 +1,7 @@
 # `make check` is what a change must pass; `make` alone says what else there is.
 PYTHON ?= python
 
-.PHONY: help check format format-check lint types layering test golden bench fuzz docs clean
+.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,9 @@ layering: ## imports point downward only
 test: ## tests and doctests (the four checks above run once, not again inside pytest)
 	$(PYTHON) -m pytest -m "not house"
 
+test-v3: ## the suite, compiled for a CPU without AVX-512
+	TENSORJIT_TARGET=x86-64-v3 $(PYTHON) -m pytest -m "not house"
+
 golden: ## rewrite the golden files; read the diff before you commit it
 	$(PYTHON) -m pytest -m "not house" --update-golden
 
@@ -34,7 +37,7 @@ bench: ## every benchmark, losses first
 	$(PYTHON) -m bench
 
 fuzz: ## the hypothesis tests, many more examples
-	HYPOTHESIS_PROFILE=fuzz $(PYTHON) -m pytest -m "not house" -k hypothesis
+	HYPOTHESIS_PROFILE=fuzz $(PYTHON) -m pytest -m "not house" -k "hypothesis or fuzz"
 
 docs: ## the documentation site, into site/
 	$(PYTHON) -m mkdocs build --strict

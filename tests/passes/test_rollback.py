@@ -45,7 +45,7 @@ VIEW = "%w: f64[n] = view(%y) {axes=((0, 1),), offset=(0,)}"
         (f"store(%x, %v)\n{GUARD}", ["x"]),
         (f"{GUARD}\nstore(%x, %v)", []),
         (f"{VIEW}\nstore(%w, %v)\n{GUARD}", ["y"]),
-        (f"%t: f64[n] = copy(%x)\nstore(%t, %v)\n{GUARD}", []),
+        (f"%t: f64[n] = empty()\nstore(%t, %v)\n{GUARD}", []),
         (f"if(%c) then {{ store(%x, %v) yield() }} else {{ {GUARD} yield() }}", []),
         (f"if(%c) then {{ store(%x, %v) yield() }} else {{ yield() }}\n{GUARD}", ["x"]),
         (f"for(%k, %k, %k) do (%i: int) {{ {GUARD} store(%y, %v) continue() }}", ["y"]),
