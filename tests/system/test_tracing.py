@@ -122,7 +122,7 @@ def test_keyword_examples(silent: None) -> None:
     held(traced, scaled, X, m=3.0)
     held(traced, scaled, X, 3, m=3.0)
     held(traced, scaled, m=3.0, k=5, x=X)
-    assert traced.paths == 1  # type: ignore[attr-defined]
+    assert traced.paths == 1
 
 
 # -- sizes -----------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_other_dtypes_and_ranks(silent: None) -> None:
         for dtype in ("f8", "f4", "i8", "c16"):
             if shape[0]:
                 held(traced, centred, (10 * RNG.normal(size=shape)).astype(dtype))
-    assert traced.paths <= 13  # type: ignore[attr-defined]
+    assert traced.paths <= 13
 
 
 @pytest.mark.parametrize("use", [lambda x: len(x), lambda x: sum(1 for _ in range(x.shape[0])), lambda x: [0] * x.shape[0]])
@@ -160,7 +160,7 @@ def test_lengths_that_python_takes_are_guarded(quiet: None, use: Callable[[Any],
     traced = tj.trace(sized, np.ones(3))
     for n in (3, 4, 3, 4, 5, 3):
         held(traced, sized, RNG.normal(size=n))
-    assert traced.paths == 3  # type: ignore[attr-defined]
+    assert traced.paths == 3
 
 
 # -- decisions -------------------------------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def test_nested_decisions_and_loops(quiet: None) -> None:
     traced = tj.trace(walk, (np.ones(4), 0.5))
     for _ in range(30):
         held(traced, walk, RNG.normal(size=4), 0.0)
-    assert 4 <= traced.paths <= 12  # type: ignore[attr-defined]
+    assert 4 <= traced.paths <= 12
 
 
 def test_numbers_that_python_takes_are_guarded(quiet: None) -> None:
@@ -268,7 +268,7 @@ def test_writes_before_a_guard_are_done_once(quiet: None, backend: str) -> None:
     for _ in range(2):
         for start, scale in ((0.0, 1.0), (7.0, 1.0), (7.0, 20.0), (0.0, 20.0)):
             held(traced, writes, np.arange(4.0) + start, scale * np.ones(3), 3)
-    assert traced.paths == 3  # type: ignore[attr-defined]
+    assert traced.paths == 3
 
 
 def test_writes_into_nested_arguments_before_a_guard(quiet: None) -> None:
@@ -308,7 +308,7 @@ def test_what_raises_leaves_what_numpy_leaves(quiet: None) -> None:
     for args in ((X + 1000, X), (X, np.ones(2)), (X, X), (X[:0], X)):
         for _ in range(2):
             held(traced, raising, *args)
-    assert traced.paths == 1  # type: ignore[attr-defined]
+    assert traced.paths == 1
 
 
 def test_an_exception_while_tracing_comes_out() -> None:
@@ -337,10 +337,10 @@ def test_captured_arrays_and_numbers(silent: None, monkeypatch: pytest.MonkeyPat
     held(traced, uses, X)
     monkeypatch.setitem(globals(), "WEIGHTS", np.full(5, 9, np.float32))
     held(traced, uses, X)
-    assert traced.paths == 1  # type: ignore[attr-defined]
+    assert traced.paths == 1
     monkeypatch.setitem(globals(), "SCALE", 3.0)
     held(traced, uses, X)
-    assert traced.paths == 2  # type: ignore[attr-defined]
+    assert traced.paths == 2
 
 
 class Dense:
@@ -372,7 +372,7 @@ def test_attributes_of_the_traced_object(silent: None) -> None:
         held(traced, plain, X)
         dense.name = "tanh"
         held(traced, plain, X)
-        assert 3 <= traced.paths <= 4  # type: ignore[attr-defined]  # layers, and the name on each number of them
+        assert 3 <= traced.paths <= 4  # layers, and the name on each number of them
         dense.name = "relu"
 
 
@@ -429,7 +429,7 @@ def test_control_flow_of_a_scripted_function_is_kept(silent: None) -> None:
     for _ in range(10):
         x, h = RNG.normal(size=3), RNG.normal(size=3)
         np.testing.assert_allclose(traced(x, h)[0], np.tanh(plain_gate(x) + h), rtol=1e-14)
-    assert traced.paths == 1  # type: ignore[attr-defined]
+    assert traced.paths == 1
 
 
 def test_three_levels_script_trace_script(silent: None) -> None:
@@ -454,7 +454,7 @@ def test_three_levels_script_trace_script(silent: None) -> None:
     for n in (7, 10, 1):
         xs, h = RNG.normal(size=(n, 3)), RNG.normal(size=3)
         np.testing.assert_allclose(traced(xs, h), plain_loop(xs * 2, h)[0], rtol=1e-12)
-    assert traced.paths == 1  # type: ignore[attr-defined]
+    assert traced.paths == 1
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -480,7 +480,7 @@ def test_a_new_path_of_a_traced_function_within_a_scripted_one(quiet: None, back
             mine, theirs = np.ones(5), np.ones(5)
             np.testing.assert_allclose(outer(x, mine), writing(x, theirs), rtol=1e-14)
             np.testing.assert_array_equal(mine, theirs)
-    assert traced.paths == 2  # type: ignore[attr-defined]
+    assert traced.paths == 2
     assert outer.cache_info().misses <= 3
 
 
@@ -499,7 +499,7 @@ def test_a_new_path_of_a_traced_function_within_a_traced_one(quiet: None) -> Non
     for _ in range(2):
         for sign in (1, -1):
             held(both, plain, sign * X)
-    assert (both.paths, traced.paths) == (1, 2)  # type: ignore[attr-defined]
+    assert (both.paths, traced.paths) == (1, 2)
 
 
 def test_calls_of_a_traced_function_by_keyword_and_with_other_kinds(silent: None) -> None:
@@ -569,7 +569,7 @@ def test_check_trace_finds_random_numbers() -> None:
 
 def test_check_inputs_and_tolerance(quiet: None) -> None:
     traced = tj.trace(gate, X, check_inputs=[(-X,), [X], -X])
-    assert traced.paths == 2  # type: ignore[attr-defined]
+    assert traced.paths == 2
 
     def counts(x: Any) -> Any:
         SEEN.append(1)
@@ -666,7 +666,8 @@ def test_copies(quiet: None, make: Callable[[Any], Any]) -> None:
 def test_a_deep_copy_of_a_traced_object_has_weights_of_its_own(silent: None) -> None:
     traced = tj.trace(Dense(), X)
     other = copy.deepcopy(traced)
-    other.__wrapped__.w[:] = 3.0
+    weights: Any = other.__wrapped__
+    weights.w[:] = 3.0
     held(other, other.__wrapped__, X)
     held(traced, Dense(), X)
 
@@ -713,4 +714,4 @@ def test_two_threads(quiet: None) -> None:
     for t in threads:
         t.join()
     assert not failures
-    assert traced.paths == 2  # type: ignore[attr-defined]
+    assert traced.paths == 2
