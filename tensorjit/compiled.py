@@ -30,6 +30,7 @@ from tensorjit.passes.specialise import Names, NeedsStatic
 from tensorjit.passes.specialise import Traced as InlinedTrace
 from tensorjit.records import dataclass
 from tensorjit.runtime.callable import NativeCallable
+from tensorjit.runtime.fpstatus import caller_level
 
 
 class CacheInfo(NamedTuple):
@@ -126,14 +127,14 @@ class ScriptFunction(NativeCallable):
         return changed(self._options)
 
     def _fall_back(self, error: CompileError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._note_failure(error, 5)
+        self._note_failure(error)
         return self.__wrapped__(*args, **kwargs)
 
-    def _note_failure(self, error: CompileError, depth: int) -> None:
+    def _note_failure(self, error: CompileError) -> None:
         if self._failure is None:
             self._failure = error
             text = f"{self.__name__} runs as plain Python, because it cannot be compiled:\n{error}"
-            warnings.warn(text, FallbackWarning, stacklevel=depth)
+            warnings.warn(text, FallbackWarning, stacklevel=caller_level())
 
     def _run(self, executable: Executable, bound: Bound) -> Any:
         flat = bound.leaves()
@@ -412,7 +413,7 @@ class Traced(ScriptFunction):
         except CompileError as error:
             if options.fallback != "python":
                 raise
-            self._note_failure(error, 3)
+            self._note_failure(error)
 
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any], tolerance: float | None) -> None:
         """Compare a second run, and the compiled function, with the callable."""
@@ -492,7 +493,7 @@ class Traced(ScriptFunction):
         if not self._warned:
             self._warned = True
             text = f"calls of {self.__name__} that no recorded path serves run as plain Python: {reason}"
-            warnings.warn(f"{text}\n  hint: tensorjit.script keeps control flow", FallbackWarning, stacklevel=6)
+            warnings.warn(f"{text}\n  hint: tensorjit.script keeps control flow", FallbackWarning, stacklevel=caller_level())
 
     # -- copies and other compiled functions -----------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ NumPy tells of a flag once per ufunc call; a compiled function once per call of 
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,7 +21,6 @@ _KINDS = (
     (8, "invalid", "invalid value"),
 )
 MAX_NAMES = 4
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def reporter(names: Sequence[str]) -> Callable[[int], None]:
@@ -47,7 +45,7 @@ def reporter(names: Sequence[str]) -> Callable[[int], None]:
 
 def _tell(mode: str, message: str, what: str, flags: int) -> None:
     if mode == "warn":
-        warnings.warn(message, RuntimeWarning, stacklevel=_caller())
+        warnings.warn(message, RuntimeWarning, stacklevel=caller_level())
     elif mode == "raise":
         raise FloatingPointError(message)
     elif mode == "call":
@@ -64,7 +62,7 @@ def _tell(mode: str, message: str, what: str, flags: int) -> None:
         handler.write(f"Warning: {message}\n")
 
 
-def _caller() -> int:
+def caller_level() -> int:
     """The stack level, for whoever asks, of the code that called the compiled function: a first call comes through our own."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tensorjit."):
@@ -74,11 +72,3 @@ def _caller() -> int:
 
 def _write(text: str) -> None:
     sys.stderr.write(text)
-
-
-def _user_level() -> int:
-    """The `stacklevel` of the first frame outside the package: the line that called the compiled function."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame, level = frame.f_back, level + 1
-    return level - 1
