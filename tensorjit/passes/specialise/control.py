@@ -226,7 +226,6 @@ def _if(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
         frame,
         [_runner(s, b) for b in op.blocks],
         after,
-        [_used(s, r) for r in op.results],
     )
 
 
@@ -237,10 +236,6 @@ def _falls(op: Op) -> bool:
 def _dead(s: Specialiser) -> Outcome:
     s.b.effect("unreachable")
     return ENDED
-
-
-def _used(s: Specialiser, value: Value) -> bool:
-    return True
 
 
 def _runner(s: Specialiser, block: Block) -> Callable[[Frame, Rest], Outcome]:
@@ -269,7 +264,6 @@ def branch(
     frame: Frame,
     runners: Sequence[Runner],
     after: Rest,
-    used: Sequence[bool] = (),
 ) -> Outcome:
     """An `if` of the typed graph on two runners; joins them, or keeps the paths apart to the end of the program."""
     b = s.b
