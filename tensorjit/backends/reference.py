@@ -402,7 +402,7 @@ def _store(run: _Run, op: Op, args: list[Any]) -> None:
 
 def _library(run: _Run, op: Op, args: list[Any]) -> Any:
     found = _qualified(op.attrs["function"])(*args, **op.attrs.get("keywords", {}))
-    results = found if len(op.results) > 1 else (found,)
+    results = found if len(op.results) > 1 else (found,)[: len(op.results)]
     for value, result in zip(op.results, results, strict=True):
         for dim, size in zip(getattr(value.type, "shape", ()), np.shape(result), strict=False):
             _define(run, dim, size)

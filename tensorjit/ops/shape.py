@@ -5,7 +5,7 @@ Matrix products, sorting and cumulative sums are calls of NumPy's own functions 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -704,8 +704,8 @@ def _cumulative(name: str) -> Rule:
         to = accumulator(b.strong_dtype(x), given)
         keywords: dict[str, Any] = {} if given is None else {"dtype": given.numpy.name}
         if isinstance(axis, Static) and axis.value is None:
-            return finish(b, _call(b, name, (x,), to, (dims.product(_shape(x)),), **keywords), out)
-        return finish(b, _like(b, name, x, to, axis=_axis(b, axis, b.rank(x)), **keywords), out)
+            return finish(b, _call(b, f"ndarray.{name}", (x,), to, (dims.product(_shape(x)),), **keywords), out)
+        return finish(b, _like(b, f"ndarray.{name}", x, to, axis=_axis(b, axis, b.rank(x)), **keywords), out)
 
     return rule
 
@@ -717,7 +717,7 @@ def _like(b: TypedBuilder, name: str, x: Value, to: DType, **keywords: Any) -> V
     return b.library(f"numpy.{name}", (x,), ArrayType(to, x.type.shape, "C" if dense else "A"), **keywords)
 
 
-def _sorting(name: str) -> Rule:
+def _sorting(sort: Callable[[TypedBuilder, Value, dict[str, Any]], Value]) -> Rule:
     def rule(
         b: TypedBuilder, a: Abstract, axis: Abstract = MINUS_ONE, kind: Abstract = NONE, order: Abstract = NONE, *,
         stable: Abstract = NONE,
@@ -729,10 +729,23 @@ def _sorting(name: str) -> Rule:
             x, axis = b.value(_flatten(b, x)), MINUS_ONE
         chosen = {"kind": b.static(kind, "kind"), "stable": b.static(stable, "stable")}
         keywords = {k: v for k, v in chosen.items() if v is not None}
-        dtype = b.strong_dtype(x) if name == "sort" else I64
-        return _like(b, name, x, dtype, axis=_axis(b, axis, b.rank(x)), **keywords)
+        keywords["axis"] = _axis(b, axis, b.rank(x))
+        return sort(b, x, keywords)
 
     return rule
+
+
+def _sorted(b: TypedBuilder, x: Value, keywords: dict[str, Any]) -> Value:
+    assert isinstance(x.type, ArrayType)
+    if x.type.layout == "A" and x.type.rank > 1:  # NumPy keeps the order of the strides
+        return _like(b, "sort", x, x.type.dtype, **keywords)
+    result = b.copy(x, x.type.layout if x.type.rank > 1 else "C")
+    b.effect("library", (result,), function="numpy.ndarray.sort", keywords=keywords)
+    return result
+
+
+def _order(b: TypedBuilder, x: Value, keywords: dict[str, Any]) -> Value:
+    return _like(b, "ndarray.argsort", x, I64, **keywords)
 
 
 # -- the rows ------------------------------------------------------------------------------------------------------
@@ -784,6 +797,6 @@ ROWS: tuple[OpDef, ...] = (
     _row("inner", _inner, np.inner),
     _row("cumsum", _cumulative("cumsum"), np.cumsum, methods=("cumsum",)),
     _row("cumprod", _cumulative("cumprod"), np.cumprod, methods=("cumprod",)),
-    _row("sort", _sorting("sort"), np.sort),
-    _row("argsort", _sorting("argsort"), np.argsort, methods=("argsort",)),
+    _row("sort", _sorting(_sorted), np.sort),
+    _row("argsort", _sorting(_order), np.argsort, methods=("argsort",)),
 )

@@ -511,6 +511,53 @@ def test_several_results_of_a_library_call() -> None:
     no_leak(compiled(graph), X)
 
 
+@pytest.mark.parametrize(
+    ("function", "given", "result"),
+    [
+        ("numpy.asarray", NP_F64, NP_F64),  # an array of rank 0
+        ("builtins.float", NP_F64, NP_F64),  # Python's
+        ("numpy.float64", NP_F64, ArrayType(F64, ())),  # a scalar where an array of rank 0 is foreseen
+        ("numpy.ma.masked_array", VECTOR, VECTOR),  # a subclass
+    ],
+)
+def test_a_library_result_in_another_form_is_converted(function: str, given: Type, result: Type) -> None:
+    g = G(given)
+    graph = g.ret(g.op("library", *g.params, type=result, function=function))
+    arg = X if given is VECTOR else np.float64(1.5)
+    found = compiled(graph)(arg)
+    assert type(found) is (np.float64 if result is NP_F64 else np.ndarray)
+    np.testing.assert_array_equal(found, arg)
+    no_leak(compiled(graph), arg)
+
+
+def test_a_library_result_with_other_strides_is_copied() -> None:
+    n, m = (symbol(c) for c in "nm")
+    g = G(ArrayType(F64, (n, m)), symbols={"n": (0, 0), "m": (0, 1)})
+    graph = g.ret(g.op("library", *g.params, type=ArrayType(F64, (m, n), "C"), function="numpy.transpose"))
+    arg = np.arange(6.0).reshape(2, 3)
+    found = compiled(graph)(arg)
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, arg.T)
+
+
+def test_library_results_in_a_list_are_unpacked() -> None:
+    g = G(VECTOR)
+    first, second = g.b.add_multi("library", g.params, (NP_F64, NP_F64), {"function": "builtins.list"})
+    function = compiled(g.ret(second, first, structure=("tuple", "value", "value")))
+    assert function(np.array([1.0, 2.0])) == (2.0, 1.0)
+    with pytest.raises(RuntimeError, match="gave 3 results, not 2"):
+        function(np.ones(3))
+    no_leak(function, np.ones(3))
+
+
+def test_a_library_call_for_its_effect() -> None:
+    g = G(VECTOR)
+    g.b.add_multi("library", g.params, (), {"function": "numpy.ndarray.sort", "keywords": {"kind": "stable"}})
+    arg = np.array([3.0, 1.0, 2.0])
+    compiled(g.ret(*g.params))(arg)
+    np.testing.assert_array_equal(arg, [1.0, 2.0, 3.0])
+
+
 def test_a_library_that_gives_something_else() -> None:
     g = G(VECTOR)
     function = compiled(g.ret(g.op("library", *g.params, type=VECTOR, function="numpy.sum")))

@@ -21,6 +21,9 @@ from llvmlite import ir
 
 from tensorjit.backends.llvm import control, python_scalars
 from tensorjit.backends.llvm.abi import (
+    ARRAY_ALIGNED,
+    ARRAY_C_CONTIGUOUS,
+    ARRAY_F_CONTIGUOUS,
     DOUBLE,
     ERROR_ARGS,
     FLOAT,
@@ -680,37 +683,47 @@ def _kernel_scalar(d: Driver, value: Value, dtype: DType) -> ir.Value:
 
 @emits("library")
 def _library(d: Driver, op: Op) -> None:
-    forms = tuple(_library_form(v.type) for v in op.results)
-    callee = _caller(resolve(op.attrs["function"]), op.attrs.get("keywords") or {}, forms)
-    result = d.host.call_object(d.host.constant(callee), [d.box(v) for v in op.operands])
-    for k, v in enumerate(op.results):
-        part = result
-        if len(op.results) > 1:
-            part = d.host.load_field(result, LAYOUT.tuple_items + 8 * k, PTR)
+    function = d.host.constant(resolve(op.attrs["function"]))
+    found = d.host.call_object(function, [d.box(v) for v in op.operands], op.attrs.get("keywords") or {})
+    parts = [found] if len(op.results) == 1 else _parts_of(d, found, len(op.results))
+    for v, part in zip(op.results, parts, strict=True):
         _unpack(d, op, v, part)
 
 
-def _library_form(t: Type) -> tuple[int, np.dtype[Any], str]:
-    assert isinstance(t, (ArrayType, ScalarType))
-    return (t.rank, t.dtype.numpy, t.layout) if isinstance(t, ArrayType) else (0, t.dtype.numpy, "A")
+def _parts_of(d: Driver, found: ir.Value, count: int) -> list[ir.Value]:
+    """The items of a tuple of several results."""
+    if not count:
+        return []
+    checked = _unless(d, d.host.is_tuple(found, count), functools.partial(_as_tuple, count), found)
+    return [d.host.load_field(checked, LAYOUT.tuple_items + 8 * k, PTR) for k in range(count)]
 
 
-def _caller(
-    function: Callable[..., Any], keywords: Mapping[str, Any], forms: Sequence[tuple[int, np.dtype[Any], str]]
-) -> Callable[..., Any]:
-    """A function that calls a library's and gives exact, native, aligned arrays of the foreseen types (of rank 0 for
-    scalars), or raises: an object of another type is never read as one."""
-
-    def call_library(*args: Any) -> Any:
-        found = function(*args, **keywords)
-        results = (found,) if len(forms) == 1 else tuple(found)
-        arrays = tuple(_as_form(r, *form) for r, form in zip(results, forms, strict=True))
-        return arrays[0] if len(forms) == 1 else arrays
-
-    return call_library
+def _as_tuple(count: int, result: Any) -> tuple[Any, ...]:
+    parts = tuple(result)
+    if len(parts) != count:
+        raise RuntimeError(f"a library call gave {len(parts)} results, not {count}")
+    return parts
 
 
-def _as_form(result: Any, rank: int, dtype: np.dtype[Any], layout: str) -> Any:
+def _unless(d: Driver, expected: ir.Value, convert: Callable[[Any], Any], found: ir.Value) -> ir.Value:
+    """The object found where it is what was expected, what `convert` makes of it otherwise: what NumPy gives nearly
+    always costs no Python call."""
+    start, (other, after) = d.emit.block, (d.host.new_block(name) for name in ("unexpected", "expected"))
+    d.emit.cbranch(expected, after, other).set_weights([1000, 1])
+    d.emit.position_at_end(other)
+    converted = d.host.call_object(d.host.constant(convert), [found])
+    end = d.emit.block
+    d.emit.branch(after)
+    d.emit.position_at_end(after)
+    either = d.emit.phi(PTR)
+    either.add_incoming(found, start)
+    either.add_incoming(converted, end)
+    return either
+
+
+def _as_form(rank: int, dtype: np.dtype[Any], layout: str, result: Any) -> Any:
+    """An exact, native, aligned array of the foreseen type (of rank 0 for a scalar), or an error: an object of another
+    type is never read as one."""
     array = np.asarray(result)
     if array.dtype != dtype or array.ndim != rank:
         raise RuntimeError(f"a library call gave {array.dtype} of rank {array.ndim}, not {dtype} of rank {rank}")
@@ -721,14 +734,26 @@ def _as_form(result: Any, rank: int, dtype: np.dtype[Any], layout: str) -> Any:
     return np.array(array, order=layout)  # type: ignore[call-overload]
 
 
-def _unpack(d: Driver, op: Op, v: Value, checked: ir.Value) -> None:
+def _as_scalar_of(dtype: np.dtype[Any], result: Any) -> Any:
+    """The NumPy scalar of a result that is one in some other form."""
+    return _as_form(0, dtype, "A", result)[()]
+
+
+_CONTIGUOUS = {"A": 0, "C": ARRAY_C_CONTIGUOUS, "F": ARRAY_F_CONTIGUOUS}
+
+
+def _unpack(d: Driver, op: Op, v: Value, found: ir.Value) -> None:
     t = v.type
     assert isinstance(t, (ArrayType, ScalarType))
+    dtype = t.dtype.numpy
     if isinstance(t, ScalarType):
-        got = d.host.load_element(t.dtype.numpy, d.host.load_field(checked, LAYOUT.array_data, PTR), aligned=False)
+        scalar = _unless(d, d.host.is_scalar(found, dtype), functools.partial(_as_scalar_of, dtype), found)
+        got = d.host.load_scalar(scalar, dtype)
         d.env[v] = _pair(d.emit, got) if t.dtype.kind == "c" else got
         return
-    array = d.host.load_array(checked, t.dtype.numpy, t.rank)
+    exact = d.host.is_array(found, dtype, t.rank, flags=ARRAY_ALIGNED | _CONTIGUOUS[t.layout])
+    checked = _unless(d, exact, functools.partial(_as_form, t.rank, dtype, t.layout), found)
+    array = d.host.load_array(checked, dtype, t.rank)
     message = f"{op.attrs['function']} gave something else than {t}"
     for size, got in zip(t.shape, array.dims, strict=True):
         if not d.is_known(size):

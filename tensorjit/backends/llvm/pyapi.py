@@ -10,7 +10,7 @@ A `HostBuilder` writes one native function that Python calls. Its rules:
 * `miss` is the block that hands the call on to the next entry; only before the first effect.
 
     arguments   guard, guard_late, guard_array, guard_items, guard_same, guard_equal, unbox_python,
-                unbox_numpy
+                unbox_numpy, is_array, is_scalar, is_tuple, load_scalar
     arrays      load_array, new_array, buffer, view, element_address, load_element, store_element, byte_extent,
                 may_overlap, is_identical, self_overlaps, contiguous_strides, size
     results     box, box_scalar, box_tuple, ret, ret_object
@@ -25,8 +25,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, final
 
 import numpy as np
@@ -60,6 +61,7 @@ __all__ = ["CONSTANT_PREFIX", "Constants", "HostBuilder"]
 
 CONSTANT_PREFIX = "tj_const_"
 NULL = PTR(None)
+NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
 BUFFERS = 3  # arrays that `buffer` keeps for one place
 BUDGET = 1 << 20  # turns of work before the first interrupt poll
 
@@ -273,6 +275,13 @@ class HostBuilder:
         """type(value) is type_object."""
         return self.emit.icmp_unsigned("==", self.load_field(value, LAYOUT.type, PTR), type_object)
 
+    def is_tuple(self, value: ir.Value, length: int) -> ir.Value:
+        """Whether an object is exactly a tuple of `length` items."""
+        is_one = self.has_type(value, self.python_object("PyTuple_Type"))
+        sized = self.emit.select(is_one, value, self.constant(()))  # no other object needs to have a size
+        right = self.emit.icmp_signed("==", self.load_field(sized, LAYOUT.size, I64), I64(length))
+        return self.emit.and_(is_one, right)
+
     def guard_same(self, value: ir.Value, expected: ir.Value) -> None:
         """Identity."""
         self.guard(self.emit.icmp_unsigned("==", value, expected))
@@ -330,11 +339,15 @@ class HostBuilder:
     def guard_array(self, value: ir.Value, dtype: DType, rank: int, *, flags: int = 0, absent_flags: int = 0) -> ArrayValue:
         """Exactly an ndarray (subclasses miss) of a native dtype and a rank, with NumPy's `flags` set and
         `absent_flags` clear."""
+        self.guard(self.is_array(value, dtype, rank, flags=flags, absent_flags=absent_flags))
+        return self.load_array(value, dtype, rank)
+
+    def is_array(self, value: ir.Value, dtype: DType, rank: int, *, flags: int = 0, absent_flags: int = 0) -> ir.Value:
+        """Whether an object is what `guard_array` wants."""
         numbers = abi.type_numbers(dtype)
         wanted = (numbers[0], numbers[-1], rank, flags, flags | absent_flags)
         found = self.call("tj_rt_is_array", value, *(I32(n) for n in wanted))
-        self.guard(self.emit.icmp_unsigned("!=", found, I32(0)))
-        return self.load_array(value, dtype, rank)
+        return self.emit.icmp_unsigned("!=", found, I32(0))
 
     def load_array(self, value: ir.Value, dtype: DType, rank: int) -> ArrayValue:
         """The fields of an array object whose dtype and rank are known (borrowed)."""
@@ -371,11 +384,18 @@ class HostBuilder:
 
     def unbox_numpy(self, value: ir.Value, dtype: DType) -> ScalarValue:
         """Exactly a NumPy scalar of `dtype`."""
+        self.guard(self.is_scalar(value, dtype))
+        return ScalarValue(dtype, self.load_scalar(value, dtype), python=False, object=value)
+
+    def is_scalar(self, value: ir.Value, dtype: DType) -> ir.Value:
+        """Whether an object is exactly a NumPy scalar of `dtype`."""
         types = [np.dtype(c).char for c in "?bBhHiIlLqQefdFD" if np.dtype(c) == dtype]
         matches = [self.has_type(value, object_symbol(self.module, f"tj_type_{c}")) for c in types]
-        self.guard(functools.reduce(self.emit.or_, matches))
-        got = self.load_element(dtype, self._at(value, LAYOUT.scalar_value))
-        return ScalarValue(dtype, got, python=False, object=value)
+        return functools.reduce(self.emit.or_, matches)
+
+    def load_scalar(self, value: ir.Value, dtype: DType) -> ir.Value:
+        """What a NumPy scalar of `dtype` holds."""
+        return self.load_element(dtype, self._at(value, LAYOUT.scalar_value))
 
     # -- elements ----------------------------------------------------------------------------------
 
@@ -626,14 +646,15 @@ class HostBuilder:
 
     # -- calling Python ----------------------------------------------------------------------------
 
-    def call_object(self, function: ir.Value, args: Sequence[ir.Value]) -> ir.Value:
-        """`function(*args)` on borrowed objects: a new reference, owned by the function (its slot drops
-        it)."""
-        array = self.stack_copy(PTR, args)
+    def call_object(self, function: ir.Value, args: Sequence[ir.Value], keywords: Mapping[str, Any] = NO_KEYWORDS) -> ir.Value:
+        """`function(*args, **keywords)` on borrowed objects and known values: a new reference, owned by the function (its
+        slot drops it)."""
+        array = self.stack_copy(PTR, [*args, *map(self.constant, keywords.values())])
+        names = self.constant(tuple(map(sys.intern, keywords))) if keywords else NULL
         if self.fp_ours:
             self.fp_collect()
         count = I64(len(args))
-        result = self.check_object(self.call("tj_py_PyObject_Vectorcall", function, array, count, NULL))
+        result = self.check_object(self.call("tj_py_PyObject_Vectorcall", function, array, count, names))
         if self.fp_ours:
             self.fp_start()  # the callee's flags were its own to report
         self.own(result)
