@@ -126,6 +126,10 @@ class ScriptFunction(NativeCallable):
     def _chosen(self) -> Options:
         return changed(self._options)
 
+    def _runs_natively(self) -> bool:
+        chosen = self._chosen()
+        return chosen.enabled and chosen.backend == "llvm"
+
     def _fall_back(self, error: CompileError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._note_failure(error)
         return self.__wrapped__(*args, **kwargs)
@@ -214,7 +218,8 @@ class ScriptFunction(NativeCallable):
         with self._lock:
             key = (bound.form, self._observe(bound, options))
             for place, found in self._executables.items():
-                if place[:2] == key and self._holds(found):
+                by_numpy = found.entry is None
+                if place[:2] == key and by_numpy == (options.backend == "reference") and self._holds(found):
                     return place, found
             recorded = _recorded
             executable = self._compile(bound, options)

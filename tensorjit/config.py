@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields, replace
@@ -54,7 +54,51 @@ def _from_environment() -> Options:
 
 
 _DEFAULT = _from_environment()
-_current: ContextVar[Options] = ContextVar("tensorjit_options", default=_DEFAULT)
+
+
+@final
+class _Scope:
+    """Options in force in some contexts. A context may outlive the `with` block that it was copied in (an asyncio task), so what
+    counts is how long this object lives."""
+
+    __slots__ = ("options",)
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        if (options.enabled, options.backend) != (_DEFAULT.enabled, _DEFAULT.backend):
+            _overriding.add(id(self))
+            _tell()
+
+    def __del__(self) -> None:
+        if id(self) in _overriding:
+            _overriding.remove(id(self))
+            _tell()
+
+
+_current: ContextVar[_Scope | None] = ContextVar("tensorjit_options", default=None)
+_overriding: set[int] = set()  # a set: other threads and the garbage collector may come between any two lines
+_watchers: list[Callable[[], None]] = []
+
+
+def _tell() -> None:
+    for watcher in _watchers:
+        watcher()
+
+
+def overridden() -> bool:
+    """Whether anywhere in this process options are in force that what is compiled already has to be asked about: `enabled` or
+    `backend` differs from the default.
+
+    >>> with options(backend="reference"):
+    ...     overridden()
+    True
+    """
+    return bool(_overriding)
+
+
+def when_overridden(watcher: Callable[[], None]) -> None:
+    """Call `watcher()` whenever `overridden()` may have changed."""
+    _watchers.append(watcher)
 
 
 def is_scripting() -> bool:
@@ -78,7 +122,8 @@ def is_tracing() -> bool:
 
 def current() -> Options:
     """The options in force here."""
-    return _current.get()
+    scope = _current.get()
+    return _DEFAULT if scope is None else scope.options
 
 
 def changed(changes: dict[str, Any]) -> Options:
@@ -86,7 +131,7 @@ def changed(changes: dict[str, Any]) -> Options:
     for name in changes:
         if name not in NAMES:
             raise TypeError(f"{name!r} is no option; the options are {', '.join(NAMES)}")
-    return replace(current(), **changes)
+    return replace(current(), **changes) if changes else current()
 
 
 @contextmanager
@@ -97,7 +142,7 @@ def options(**changes: Any) -> Iterator[None]:
     ...     current().enabled
     False
     """
-    token = _current.set(changed(changes))
+    token = _current.set(_Scope(changed(changes)))
     try:
         yield
     finally:

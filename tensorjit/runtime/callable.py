@@ -5,7 +5,11 @@ ordinary Python call of `__call__`, which hands it to `_miss(args, kwargs)`; so 
 before the first compile. Once an entry is installed, calls go straight to its machine code, and what the
 entries do not serve comes back to `_miss`.
 
-The entries of one callable form a chain, the latest first: each, when a check fails, jumps to the next.
+The entries of one callable form a chain, the latest first: each, when a check fails, jumps to the next; the end of the
+chain is `_unserved`.
+
+Machine code does not ask for the options in force. So wherever in the process some are that may forbid it
+(`config.overridden`), the slots are empty, and Python decides call by call; a call costs nothing for that otherwise.
 
 >>> class Doubler(NativeCallable):
 ...     def _miss(self, args, kwargs):
@@ -26,8 +30,11 @@ import copyreg
 import ctypes
 import sys
 import threading
+import weakref
 from types import FunctionType
 from typing import Any, Protocol
+
+from tensorjit import config
 
 __all__ = ["NativeCallable", "NativeEntry"]
 
@@ -156,11 +163,13 @@ class NativeCallable(_NativeBase):  # type: ignore[misc]
     _native_address: int
     _entries: list[NativeEntry]
     _retired: list[NativeEntry]
+    _inside: int
 
     def __new__(cls, *args: object, **kwargs: object) -> Any:
         self = _NativeBase.__new__(cls)
         self._entries = []  # the latest first
         self._retired = []  # out of the chain, perhaps still running
+        self._inside = 0  # calls of the chain that began in Python, and may not have reached an entry yet
         return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -169,28 +178,50 @@ class NativeCallable(_NativeBase):  # type: ignore[misc]
             _enable_vectorcall(cls)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        # the end of every chain, and all there is while the slot is empty
+        # the slot is empty: nothing is compiled, or options are in force somewhere that may forbid it
+        if self._entries and self._runs_natively():
+            return self._call_native(args, kwargs)
+        return self._miss(args, kwargs)
+
+    def _unserved(self, /, *args: Any, **kwargs: Any) -> Any:
+        # the end of every chain
         return self._miss(args, kwargs)
 
     def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that no entry serves."""
         raise NotImplementedError
 
+    def _runs_natively(self) -> bool:
+        """Whether entries may serve calls under the options in force here."""
+        return True
+
     def _call_native(self, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
-        """Call the chain of entries again. If none of them serves the call it comes back to `_miss`, so
-        whoever calls this from there must know that an entry will take it."""
-        if not self._native_address:
-            return self._miss(args, kwargs or {})
-        return _base_call(self, *args, **kwargs or {})
+        """Call the chain of entries, whatever the options in force. If none of them serves the call it comes back to
+        `_miss`, so whoever calls this from there must know that an entry will take it."""
+        with _chain_lock:
+            if not self._entries:
+                return self._miss(args, kwargs or {})
+            self._inside += 1
+            function = _VECTORCALL(self._entries[0].address)
+        try:
+            values = (*args, *kwargs.values()) if kwargs else args
+            names = tuple(kwargs) if kwargs else None
+            return function(self, id(values) + tuple.__basicsize__, len(args), id(names) if names else None)
+        finally:
+            with _chain_lock:
+                self._inside -= 1
+                if self._retired:
+                    self._sweep()
 
     # -- the chain
 
     def _install(self, entry: NativeEntry) -> None:
         """Make `entry` the first of the chain."""
         with _chain_lock:
-            entry.set_next(self._native_address or None)
+            entry.set_next(self._entries[0].address if self._entries else None)
             self._entries.insert(0, entry)
-            self._native_address = entry.address
+            _live.add(self)
+            self._fill_slot()
             self._sweep()
 
     def _evict(self, entry: NativeEntry) -> None:
@@ -201,23 +232,27 @@ class NativeCallable(_NativeBase):  # type: ignore[misc]
             following = self._entries[index + 1].address if index + 1 < len(self._entries) else None
             if index:
                 self._entries[index - 1].set_next(following)
-            else:
-                self._native_address = following or 0
             del self._entries[index]
+            self._fill_slot()
             self._retired.append(entry)
             self._sweep()
 
     def _evict_all(self) -> None:
         """Empty the chain."""
         with _chain_lock:
-            self._native_address = 0
             self._retired += self._entries
             self._entries.clear()
+            self._fill_slot()
             self._sweep()
+
+    def _fill_slot(self) -> None:
+        """Let calls go straight to the first entry, where no call has to ask for the options."""
+        direct = self._entries and not config.overridden() and self._runs_natively()
+        self._native_address = self._entries[0].address if direct else 0
 
     def _sweep(self) -> None:
         """Free what is retired and not in use."""
-        if not _gil_enabled():
+        if not _gil_enabled() or self._inside:
             return  # another thread may be about to enter, or be in an entry's last instructions
         with _chain_lock:
             idle = [entry for entry in self._retired if not entry.in_use]
@@ -228,7 +263,7 @@ class NativeCallable(_NativeBase):  # type: ignore[misc]
     # -- copies and pickles start without machine code
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_entries", "_retired")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_entries", "_retired", "_inside")}
 
     def __reduce_ex__(self, protocol: object) -> Any:
         return copyreg.__newobj__, (type(self),), self.__getstate__()  # type: ignore[attr-defined]
@@ -236,5 +271,15 @@ class NativeCallable(_NativeBase):  # type: ignore[misc]
 
 _gil_enabled = getattr(sys, "_is_gil_enabled", lambda: True)
 _chain_lock = threading.RLock()
-_base_call = _NativeBase.__call__
+_VECTORCALL = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+_live: weakref.WeakSet[NativeCallable] = weakref.WeakSet()  # what has had entries
 _enable_vectorcall(NativeCallable)
+
+
+def _fill_slots() -> None:
+    with _chain_lock:
+        for each in list(_live):
+            each._fill_slot()
+
+
+config.when_overridden(_fill_slots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import os
@@ -410,22 +411,95 @@ def test_disabled() -> None:
     assert tj.script(axpy, enabled=False)([1], 2, [3]) == [1, 1, 3]
 
 
-@pytest.mark.xfail(reason="a call that is compiled already does not ask for the options")
-def test_disabled_after_compiling() -> None:
-    f = tj.script(axpy, cache_size=64)
-    x = np.ones(3)
-    f(2.0, x, x)
-    f(2.0, x, x)
-    hits = f.cache_info().hits
-    with tj.options(enabled=False):
+def compiled_axpy(**options: Any) -> tuple[Any, Any]:
+    """A function that has been compiled, and how many calls machine code has served."""
+    f = tj.script(axpy, **{"cache_size": 64, **options})
+    for _ in range(2):
+        f(2.0, np.ones(3), np.ones(3))
+    return f, lambda: f.cache_info().hits
+
+
+@pytest.mark.parametrize("changes", [{"enabled": False}, {"backend": "reference"}])
+def test_options_reach_what_is_compiled(changes: dict[str, Any]) -> None:
+    f, hits = compiled_axpy()
+    x, before = np.ones(3), hits()
+    with tj.options(**changes):
         assert not difference(f(2.0, x, x), x * 3)
-    assert f.cache_info().hits == hits
+        assert not difference(f(2.0, x, y=x), x * 3)
+        assert hits() == before
+        with tj.options(enabled=True, backend="llvm"):
+            assert not difference(f(2.0, x, x), x * 3)
+            assert hits() == before + 1
+    f(2.0, x, x)
+    assert hits() == before + 2
+    assert f._native_address
+
+
+def test_options_of_the_function_come_before_those_in_force() -> None:
+    f, hits = compiled_axpy(enabled=True)
+    before = hits()
+    with tj.options(enabled=False):
+        f(2.0, np.ones(3), np.ones(3))
+    assert hits() == before + 1
+
+
+def test_options_of_another_thread() -> None:
+    f, hits = compiled_axpy()
+    x, before = np.ones(3), hits()
+    with tj.options(enabled=False):
+        thread = threading.Thread(target=lambda: f(2.0, x, x))
+        thread.start()
+        thread.join()
+        assert hits() == before + 1
+        f(2.0, x, x)
+    assert hits() == before + 1
+
+
+def test_options_of_a_task_that_outlives_them() -> None:
+    f, hits = compiled_axpy()
+    x = np.ones(3)
+
+    async def after(delay: float) -> int:
+        await asyncio.sleep(delay)
+        before = hits()
+        f(2.0, x, x)
+        return int(hits() - before)
+
+    async def main() -> list[int]:
+        with tj.options(enabled=False):
+            plain = asyncio.create_task(after(0.01))
+        return [await after(0), await plain, await after(0)]
+
+    assert asyncio.run(main()) == [1, 0, 1]
+    gc.collect()
+    assert f._native_address
+
+
+def test_options_do_not_keep_evicted_code() -> None:
+    with tj.options(enabled=False), tj.options(enabled=True):
+        f, _ = compiled_axpy(cache_size=1)
+        for x in (np.ones(3), np.ones(3, "f4"), np.ones((2, 2)), np.ones(3)):
+            assert not difference(f(2.0, x, x), x * 3)
+            assert not difference(f(2.0, x, x), x * 3)
+        assert f.cache_info().currsize == 1
+        assert not f._retired
 
 
 def test_disabled_by_the_environment() -> None:
     text = "import tensorjit as tj, sys\nf = tj.script(lambda x: open)\nassert f(1) is open\nassert 'llvmlite' not in sys.modules\n"
     env = {**os.environ, "TENSORJIT": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", text], env=env, check=True, timeout=60)
+
+
+def test_disabled_by_the_environment_after_compiling(tmp_path: Any) -> None:
+    text = (
+        "import numpy as np, tensorjit as tj\nf = tj.script(lambda x: x + 1)\n"
+        "with tj.options(enabled=True):\n    f(np.ones(3)), f(np.ones(3))\n"
+        "hits = f.cache_info().hits\nassert hits\nf(np.ones(3))\nassert f.cache_info().hits == hits\n"
+    )
+    (tmp_path / "program.py").write_text(text)
+    env = {**os.environ, "TENSORJIT": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, tmp_path / "program.py"], env=env, check=True, timeout=60)
 
 
 def test_fallback() -> None:

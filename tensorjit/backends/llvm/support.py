@@ -1,6 +1,6 @@
 """The support library: what every entry shares, compiled once a process, so that entries are small: they cost LLVM by the block.
 
-tj_rt_miss           the end of a chain of entries: hand the call to Python, `self.__call__(*args, **kwargs)`
+tj_rt_miss           the end of a chain of entries: hand the call to Python, `self._unserved(*args, **kwargs)`
 tj_rt_release        drop the owned references in an array of slots
 tj_rt_fail           take the GIL back, turn a recorded error into a Python exception
 tj_rt_report         tell Python about floating-point flags; if it raises, there is no result
@@ -36,7 +36,7 @@ from tensorjit.backends.llvm.symbols import FUNCTIONS, declare, host_symbols, ob
 __all__ = ["build_support", "support_symbols"]
 
 _EXPORTS = tuple(name for name in FUNCTIONS if name.startswith("tj_rt_"))
-_CALL_NAME = "tj_const_call"  # the string "__call__"
+_METHOD = "tj_const_unserved"  # the string "_unserved"
 _ARRAY_TYPE = "tj_np_PyArray_Type"
 
 
@@ -54,9 +54,9 @@ def _support() -> tuple[Library, Mapping[str, int]]:
 
 def link_support(engine: Engine, data: bytes) -> Library:
     """Link the object made of `build_support`."""
-    name = "__call__"
+    name = "_unserved"
     symbols = host_symbols([_ARRAY_TYPE, *(name for name in FUNCTIONS if name.startswith("tj_py_"))])
-    return engine.link(data, symbols | {_CALL_NAME: id(name)}, exports=_EXPORTS, keep=[name])
+    return engine.link(data, symbols | {_METHOD: id(name)}, exports=_EXPORTS, keep=[name])
 
 
 def build_support() -> ir.Module:
@@ -81,7 +81,7 @@ def _define(module: ir.Module, name: str, *, cold: bool = True) -> tuple[ir.Func
 def _emit_miss(module: ir.Module) -> None:
     function, b = _define(module, "tj_rt_miss")
     self, args, nargsf, names = function.args
-    method = b.call(declare(module, "tj_py_PyObject_GetAttr"), [self, object_symbol(module, _CALL_NAME)])
+    method = b.call(declare(module, "tj_py_PyObject_GetAttr"), [self, object_symbol(module, _METHOD)])
     with b.if_then(b.icmp_unsigned("==", method, PTR(None)), likely=False):
         b.ret(PTR(None))
     result = b.call(declare(module, "tj_py_PyObject_Vectorcall"), [method, args, nargsf, names])
