@@ -378,7 +378,8 @@ class _Checker:
             value = host.call("tj_py_PyDict_GetItemWithError", host.constant(capture.namespace), name)
         if not (isinstance(capture.param, StaticParam) and capture.param.identity):  # null is not that object either
             host.guard(host.emit.icmp_unsigned("!=", value, PTR(None)))
-        self._captured.append(value)
+        if not isinstance(capture.param, StaticParam):  # the code has its own of those
+            self._captured.append(value)
         return self._read(capture.param, value)
 
     def own_captures(self) -> None:
