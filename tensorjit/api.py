@@ -81,16 +81,16 @@ def trace(
     array([0., 2., 4., 6.])
     """
     changed(options)
-    objects = compiled()
-    traced = objects.Traced(function, options, strict=strict)
+    from tensorjit.traced import Traced  # noqa: PLC0415  (loads the tracer)
+
+    traced = Traced(function, options, strict=strict)
     args, kwargs = example_arguments(example_inputs), dict(example_kwarg_inputs or {})
     traced.record_examples(args, kwargs)
     if check_trace:
         traced.check(args, kwargs, check_tolerance)
     for more in check_inputs or ():
         traced.check(example_arguments(more), {}, check_tolerance)
-    result: ScriptFunction = traced
-    return result
+    return traced
 
 
 def example_arguments(examples: Any) -> tuple[Any, ...]:

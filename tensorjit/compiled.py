@@ -6,31 +6,28 @@ others, and calls again. So a signature is slow once.
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import itertools
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType
-from typing import Any, NamedTuple, final
+from collections.abc import Callable, Mapping
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 from tensorjit import compiler
 from tensorjit.compiler import CallForm, Executable, Source
-from tensorjit.config import Options, changed
-from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, TensorJitError, UnsupportedError
-from tensorjit.explain import explain
-from tensorjit.frontend import trace
+from tensorjit.config import Options, changed, is_tracing
+from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, UnsupportedError
 from tensorjit.ir.graph import Graph
-from tensorjit.ir.printer import print_graph, print_kernel
-from tensorjit.ir.python_code import python_code
 from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe, of_value, same_static
 from tensorjit.passes.specialise import Names, NeedsStatic
-from tensorjit.passes.specialise import Traced as InlinedTrace
 from tensorjit.records import dataclass
 from tensorjit.runtime.callable import NativeCallable
 from tensorjit.runtime.fpstatus import caller_level
+
+if TYPE_CHECKING:
+    from tensorjit.seeing import Lowered
 
 
 class CacheInfo(NamedTuple):
@@ -56,10 +53,14 @@ class Bound:
 
 
 Key = tuple[CallForm, Signature, int]  # the number tells versions apart that differ in what was captured
-MAX_PATHS = 32  # of one traced function: each new one compiles all of them again
-MAX_RETRACES = 4  # of one call
 _recordings = itertools.count(1)  # paths and kinds of arguments recorded so far, by whatever traced function
 _recorded = 0
+
+
+def note_recording() -> None:
+    """A path was recorded: versions compiled before it may be out of date."""
+    global _recorded
+    _recorded = next(_recordings)
 
 
 class ScriptFunction(NativeCallable):
@@ -101,8 +102,10 @@ class ScriptFunction(NativeCallable):
         options = self._chosen()
         if not options.enabled:
             return self.__wrapped__(*args, **kwargs)
-        if trace.is_tracing():
-            recorded = trace.traced_call(self, args, kwargs)
+        if is_tracing():
+            from tensorjit.frontend.trace import traced_call  # noqa: PLC0415  (loaded: a trace runs)
+
+            recorded = traced_call(self, args, kwargs)
             if recorded is not NotImplemented:
                 return recorded
         try:
@@ -283,7 +286,7 @@ class ScriptFunction(NativeCallable):
     @property
     def code(self) -> str:
         """The generic graph as runnable Python."""
-        return python_code(self.graph)
+        return _seeing().python_code(self.graph)  # type: ignore[no-any-return]
 
     def graph_for(self, *args: Any, **kwargs: Any) -> Graph:
         """The typed, simplified graph of a call with these arguments (nothing is run)."""
@@ -291,11 +294,12 @@ class ScriptFunction(NativeCallable):
 
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """What a call with these arguments becomes: kernels, what was fused, what is guarded, what stood against fusion."""
-        return explain(self.__name__, self._examined(args, kwargs))
+        return _seeing().explain(self.__name__, self._examined(args, kwargs))  # type: ignore[no-any-return]
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The stages of compiling for these arguments, as text."""
-        return Lowered(self, self._examined(args, kwargs), self._chosen().target)
+        made: Lowered = _seeing().Lowered(self, self._examined(args, kwargs), self._chosen().target)
+        return made
 
     def _examined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
         options = self._chosen()
@@ -360,217 +364,8 @@ class Scripted(ScriptFunction):
         return self._parsed
 
 
-class Traced(ScriptFunction):
-    """A callable whose runs were recorded: a path for each way that its decisions went.
+def _seeing() -> ModuleType:
+    """The module that shows what was compiled; it loads when somebody looks."""
+    from tensorjit import seeing  # noqa: PLC0415
 
-    A call that no path serves is recorded and the function compiled anew, up to MAX_PATHS; beyond them, and where the function
-    raises, such a call runs as plain Python.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        options: Mapping[str, Any],
-        strict: bool = False,
-        tree: trace.TraceTree | None = None,
-    ) -> None:
-        super().__init__(function, options)
-        self.__dict__.setdefault("__name__", _name_of(function))
-        self.__dict__.setdefault("__qualname__", self.__name__)
-        self._strict = strict
-        self._tree = tree
-        self._traced: Source | None = None
-        self._inlined: tuple[trace.TraceTree, InlinedTrace] | None = None
-        self._warned = False
-        if tree is not None:
-            self._signature = trace.signature_of(function, len(tree.parameters))
-
-    @staticmethod
-    def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
-        return trace.signature_of(function, 0)
-
-    @property
-    def paths(self) -> int:
-        """How many paths have been recorded."""
-        return 0 if self._tree is None else self._tree.paths
-
-    def record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Run the callable on copies of these arguments and keep the path that it takes; whether that is a new one."""
-        global _recorded
-        with self._lock:
-            if self._tree is None:
-                self._signature = trace.signature_of(self.__wrapped__, len(args))
-            before = self._tree
-            self._tree = trace.record(self.__wrapped__, args, kwargs, before, self._strict).tree
-            if self._tree is not before:
-                self._traced = None
-                _recorded = next(_recordings)
-            return self._tree is not before
-
-    def record_examples(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """The first recording: nothing where the options ask for plain Python; a FallbackWarning where it cannot be done and they
-        allow that."""
-        options = self._chosen()
-        if not options.enabled:
-            return
-        try:
-            self.record(args, kwargs)
-        except CompileError as error:
-            if options.fallback != "python":
-                raise
-            self._note_failure(error)
-
-    def check(self, args: tuple[Any, ...], kwargs: dict[str, Any], tolerance: float | None) -> None:
-        """Compare a second run, and the compiled function, with the callable."""
-        if self._tree is None:
-            return  # it runs as plain Python
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            trace.check_repeat(self.__wrapped__, args, kwargs, self._tree)
-        trace.check(self.__wrapped__, self, args, kwargs, tolerance)
-
-    def _source(self) -> Source:
-        if self._traced is None:
-            if self._tree is None:
-                raise CompileError(f"nothing has been recorded yet of {self.__name__}: call it once")
-            self._traced = self._source_of(self._tree, kinds=False)
-        return self._traced
-
-    def _source_of(self, tree: trace.TraceTree, kinds: bool) -> Source:
-        names = Names(self.__name__, getattr(self.__wrapped__, "__globals__", {}), arrays=tree.captures)
-        parameters = enumerate(self._signature.parameters.values())
-        defaults = {k: p.default for k, p in parameters if p.default is not inspect.Parameter.empty}
-        return Source(tree.to_graph(self.__name__, kinds=kinds), names, defaults)
-
-    # -- calls that no path serves -------------------------------------------------------------------------------
-
-    def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
-            return super()._miss(args, kwargs)
-        except _NotRecorded as error:
-            raised = error.raised
-        result = self.__wrapped__(*args, **kwargs)
-        if raised is not None:  # tracing itself stands against it
-            raise raised
-        return result
-
-    def _examined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
-        try:
-            return super()._examined(args, kwargs)
-        except _NotRecorded as error:
-            raised = error.raised or GuardError(str(error))
-        raise raised
-
-    def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
-        if self._tree is None or not self._tree.covers(trace.root_of_values(bound.values)):
-            self._record_call(bound)
-        return super()._executable(bound, options)
-
-    def _record_call(self, bound: Bound) -> None:
-        """Record the path of a call; its writes and exceptions are left to a run of the plain function."""
-        if self.paths >= MAX_PATHS:
-            self._warn_plain(f"{self.paths} paths have been recorded, the most that are kept")
-            raise _NotRecorded(f"{self.__name__} takes a path that no trace has taken, and {self.paths} are kept already")
-        try:
-            self.record(*self._arguments(bound))
-        except TensorJitError:
-            raise
-        except Exception as error:
-            raise _NotRecorded(f"{self.__name__} raises while it is traced", error) from None
-
-    def _guard_failed(self, executable: Executable, bound: Bound) -> Any:
-        for _ in range(MAX_RETRACES):
-            if not self._drop_outdated(executable):
-                self._record_call(bound)
-            if not self._drop_outdated(executable):
-                self._warn_plain("compiled, a value that decides its path differs in its last bits from NumPy's")
-                raise _NotRecorded(f"{self.__name__} takes a path that its trace does not take")
-            executable = self._executable(bound, self._chosen())[1]
-            flat = bound.leaves()
-            values = [flat[k] for k in executable.specialised.leaves]
-            try:
-                return executable.run([*values, *(i.source.read() for i in executable.specialised.implicit)])
-            except GuardError:
-                continue
-        raise GuardError(f"{self.__name__} takes another path each time it is traced with the same arguments")
-
-    def _warn_plain(self, reason: str) -> None:
-        if not self._warned:
-            self._warned = True
-            text = f"calls of {self.__name__} that no recorded path serves run as plain Python: {reason}"
-            warnings.warn(f"{text}\n  hint: tensorjit.script keeps control flow", FallbackWarning, stacklevel=caller_level())
-
-    # -- copies and other compiled functions -----------------------------------------------------------------------
-
-    def __reduce_ex__(self, protocol: object) -> Any:
-        """A pickle holds the callable, not what was recorded: its first call is recorded again."""
-        return type(self), (self.__wrapped__, self._options, self._strict)
-
-    def __copy__(self) -> Traced:
-        return type(self)(self.__wrapped__, self._options, self._strict, self._tree)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Traced:
-        function = copy.deepcopy(self.__wrapped__, memo)
-        tree = self._tree if function is self.__wrapped__ else None  # the copy of an object has captured arrays of its own
-        return type(self)(function, self._options, self._strict, tree)
-
-    def __tensorjit_function__(self) -> Any:
-        if self._tree is None:
-            raise CompileError(f"nothing has been recorded yet of {self.__name__}: call it once")
-        if self._inlined is None or self._inlined[0] is not self._tree:
-            source = self._source_of(self._tree, kinds=True)
-            self._inlined = (self._tree, InlinedTrace(source.graph, source.names, self._signature))
-        return self._inlined[1]
-
-
-class _NotRecorded(GuardError):
-    """A call of a traced function is to run as plain Python; `raised` is what recording it raised."""
-
-    def __init__(self, message: str, raised: Exception | None = None) -> None:
-        super().__init__(message)
-        self.raised = raised
-
-
-def _name_of(function: Any) -> str:
-    """The name of a callable that may have none: of what a partial calls, of an object's class."""
-    inner = function.func if isinstance(function, functools.partial) else function
-    name = getattr(inner, "__name__", None)
-    return name if isinstance(name, str) else type(inner).__name__
-
-
-@final
-class Lowered:
-    """A signature's program at each stage; `as_text(stage)`, then `compile()`."""
-
-    def __init__(self, owner: ScriptFunction, executable: Executable, target: str) -> None:
-        self._owner, self._executable, self._target = owner, executable, target
-
-    def as_text(self, stage: str = "graph") -> str:
-        """The program as text: "graph" (typed), "lowered" (kernels launched), "kernels", "llvm" or "asm"."""
-        e = self._executable
-        if stage == "graph":
-            return print_graph(e.graph)
-        if e.lowered is None:
-            raise ValueError("the reference backend runs the graph itself: there is nothing below it")
-        if stage == "lowered":
-            return print_graph(e.lowered)
-        if stage == "kernels":
-            return "\n\n".join(print_kernel(k) for k in kernels_of(e.lowered))
-        if stage in ("llvm", "asm"):
-            text: str = compiler.native().as_text(e.lowered, e.specialised, e.signature, e.form, self._target, stage)
-            return text
-        raise ValueError(f"{stage!r} is no stage: graph, lowered, kernels, llvm, asm")
-
-    def compile(self) -> ScriptFunction:
-        """The compiled object, with this signature in its cache."""
-        return self._owner
-
-
-def kernels_of(lowered: Graph) -> Iterator[Any]:
-    """The kernels of a lowered graph, each once."""
-    seen: set[str] = set()
-    for op in lowered.walk():
-        kernel = op.attrs.get("kernel")
-        if kernel is not None and kernel.name not in seen:
-            seen.add(kernel.name)
-            yield kernel
+    return seeing

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tensorjit as tj
-from tensorjit.compiled import MAX_PATHS, Traced
+from tensorjit.traced import MAX_PATHS, Traced
 from tests.system.harness import BACKENDS, compare, observe
 
 RNG = np.random.default_rng(11)

@@ -1,10 +1,19 @@
-"""What became of a function for one signature, in words."""
+"""What became of a function: a report in words, and the program as text at each stage."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, final
+
+from tensorjit import compiler
 from tensorjit.compiler import Executable
-from tensorjit.ir.graph import Op
+from tensorjit.ir.graph import Graph, Op
 from tensorjit.ir.kernel import Kernel
+from tensorjit.ir.printer import print_graph, print_kernel
+from tensorjit.ir.python_code import python_code
+from tensorjit.runtime.callable import NativeCallable
+
+__all__ = ["Lowered", "explain", "kernels_of", "python_code"]
 
 
 def explain(name: str, executable: Executable) -> str:
@@ -54,3 +63,41 @@ def _guards(executable: Executable) -> list[str]:
 def _shown(value: object) -> str:
     name = getattr(value, "__name__", None)
     return f"<{type(value).__name__} {name}>" if name else repr(value)
+
+
+@final
+class Lowered:
+    """A signature's program at each stage; `as_text(stage)`, then `compile()`."""
+
+    def __init__(self, owner: NativeCallable, executable: Executable, target: str) -> None:
+        self._owner, self._executable, self._target = owner, executable, target
+
+    def as_text(self, stage: str = "graph") -> str:
+        """The program as text: "graph" (typed), "lowered" (kernels launched), "kernels", "llvm" or "asm"."""
+        e = self._executable
+        if stage == "graph":
+            return print_graph(e.graph)
+        if e.lowered is None:
+            raise ValueError("the reference backend runs the graph itself: there is nothing below it")
+        if stage == "lowered":
+            return print_graph(e.lowered)
+        if stage == "kernels":
+            return "\n\n".join(print_kernel(k) for k in kernels_of(e.lowered))
+        if stage in ("llvm", "asm"):
+            text: str = compiler.native().as_text(e.lowered, e.specialised, e.signature, e.form, self._target, stage)
+            return text
+        raise ValueError(f"{stage!r} is no stage: graph, lowered, kernels, llvm, asm")
+
+    def compile(self) -> NativeCallable:
+        """The compiled object, with this signature in its cache."""
+        return self._owner
+
+
+def kernels_of(lowered: Graph) -> Iterator[Any]:
+    """The kernels of a lowered graph, each once."""
+    seen: set[str] = set()
+    for op in lowered.walk():
+        kernel = op.attrs.get("kernel")
+        if kernel is not None and kernel.name not in seen:
+            seen.add(kernel.name)
+            yield kernel
