@@ -30,13 +30,14 @@ ARITHMETIC = {
     "fmin": 2, "fmax": 2,  # NaN loses, as np.fmin
     "and": 2, "or": 2, "xor": 2, "not": 1,  # bits; on bool: logic
     "shl": 2, "shr": 2,  # a count outside [0, bits) gives 0, or the sign for a signed shr
+    "gcd": 2, "lcm": 2,  # integers only; of the magnitudes, wrapping around
     "sqrt": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "copysign": 2, "fma": 3,
 }  # fmt: skip
 MATH = {
     "exp": 1, "exp2": 1, "expm1": 1, "log": 1, "log2": 1, "log10": 1, "log1p": 1,
     "sin": 1, "cos": 1, "tan": 1, "arcsin": 1, "arccos": 1, "arctan": 1, "arctan2": 2,
     "sinh": 1, "cosh": 1, "tanh": 1, "arcsinh": 1, "arccosh": 1, "arctanh": 1,
-    "pow": 2, "cbrt": 1, "hypot": 2, "nextafter": 2, "ldexp": 2,  # ldexp: (float, i32)
+    "pow": 2, "cbrt": 1, "hypot": 2, "nextafter": 2, "spacing": 1, "ldexp": 2,  # ldexp: (float, i32)
 }  # fmt: skip
 COMPARISONS = {
     "eq": 2,

@@ -605,7 +605,7 @@ def _dtypes_fit(intrinsic: str, args: Sequence[DType], result: DType) -> bool:
 # the kinds of the first argument, where not all will do
 _KINDS: Mapping[str, str] = {
     "div": "fc",
-    "and": "biu", "or": "biu", "xor": "biu", "not": "biu", "shl": "iu", "shr": "iu", "popcount": "iu",
-    "copysign": "f", "nextafter": "f", "ldexp": "f", "hypot": "f", "arctan2": "f", "complex": "f",
+    "and": "biu", "or": "biu", "xor": "biu", "not": "biu", "shl": "iu", "shr": "iu", "popcount": "iu", "gcd": "iu", "lcm": "iu",
+    "copysign": "f", "nextafter": "f", "spacing": "f", "ldexp": "f", "hypot": "f", "arctan2": "f", "complex": "f",
     "real": "c", "imag": "c",
 }  # fmt: skip

@@ -115,6 +115,11 @@ def _plain(intrinsic: str) -> Scalar:
     return lambda args, output: Apply(intrinsic, tuple(args), output)
 
 
+def _not_half(intrinsic: str) -> Scalar:
+    """One intrinsic on f32 and f64; what NumPy does to the bits of f16 is its own."""
+    return lambda args, output: None if output is F16 else Apply(intrinsic, tuple(args), output)
+
+
 def _bool_or(on_bool: str, otherwise: Scalar) -> Scalar:
     """A bit intrinsic on bool, where the arithmetic ufuncs mean logic."""
 
@@ -418,8 +423,8 @@ _ARITHMETIC = (
     _row(np.cbrt, _real("cbrt")),
     _row(np.reciprocal, _in_float(_reciprocal)),
     _row(np.conjugate, _conjugate, methods=("conj", "conjugate")),
-    _row(np.gcd, None, commutative=True),
-    _row(np.lcm, None, commutative=True),
+    _row(np.gcd, _plain("gcd"), commutative=True),
+    _row(np.lcm, _plain("lcm"), commutative=True),
 )
 _FUNCTIONS = (
     *(
@@ -467,8 +472,8 @@ _LOGIC = (
 _FLOATING = (
     _row(np.signbit, _plain("signbit")),
     _row(np.copysign, _plain("copysign")),
-    _row(np.nextafter, lambda args, output: None if output is F16 else Apply("nextafter", tuple(args), output)),
-    _row(np.spacing, None),
+    _row(np.nextafter, _not_half("nextafter")),
+    _row(np.spacing, _not_half("spacing")),
     _row(np.ldexp, _in_float(_ldexp)),
     _row(np.floor, _by_part("floor")),
     _row(np.ceil, _by_part("ceil")),

@@ -40,7 +40,7 @@ from tensorjit.passes.regions import (
 from tensorjit.records import dataclass
 
 CHEAP = 12  # what a value may cost to be computed again rather than kept
-_SLOW = {"div": 4, "sqrt": 4, "floordiv": 6, "mod": 6, "truncrem": 6}
+_SLOW = {"div": 4, "sqrt": 4, "floordiv": 6, "mod": 6, "truncrem": 6, "gcd": 40, "lcm": 40}
 _MATH_COST = 20
 
 

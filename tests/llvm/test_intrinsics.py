@@ -27,21 +27,21 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
     "shl": np.left_shift, "shr": np.right_shift,
     "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
-    "copysign": np.copysign,
+    "copysign": np.copysign, "nextafter": np.nextafter, "spacing": np.spacing, "gcd": np.gcd, "lcm": np.lcm,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
     "ge": np.greater_equal,
     "isnan": np.isnan, "isinf": np.isinf, "isfinite": np.isfinite, "signbit": np.signbit,
     "popcount": np.bitwise_count, "real": np.real, "imag": np.imag,
 }  # fmt: skip
 
-_UNARY = {"neg", "abs", "not", "sqrt", "floor", "ceil", "trunc", "rint", *TESTS, "popcount", "real", "imag"}
+_UNARY = {"neg", "abs", "not", "sqrt", "floor", "ceil", "trunc", "rint", *TESTS, "popcount", "real", "imag", "spacing"}
 
 _BITS = ["and", "or", "xor", "not"]
 _ORDER = ["min", "max", "fmin", "fmax", "eq", "ne", "lt", "le", "gt", "ge"]
-_INT = ["add", "sub", "mul", "neg", "abs", "floordiv", "mod", "truncrem", "shl", "shr", "popcount"]
+_INT = ["add", "sub", "mul", "neg", "abs", "floordiv", "mod", "truncrem", "shl", "shr", "popcount", "gcd", "lcm"]
 _FLOAT = [
     "add", "sub", "mul", "neg", "abs", "div", "floordiv", "mod", "truncrem", "sqrt", "floor", "ceil", "trunc",
-    "rint", "copysign", *TESTS,
+    "rint", "copysign", *TESTS, "nextafter", "spacing",
 ]  # fmt: skip
 BY_KIND = {
     "b": ["add", "mul", "abs", *_BITS, *_ORDER],
@@ -50,6 +50,11 @@ BY_KIND = {
     "f": [*_FLOAT, *_ORDER],
     "c": ["add", "sub", "neg", "abs", "real", "imag", "isnan", "isinf", "isfinite", *_ORDER],
 }
+
+
+def names_of(dtype: DType) -> list[str]:
+    """The intrinsics of a dtype; neighbours of f16 are left to NumPy."""
+    return [n for n in BY_KIND[dtype.kind] if dtype != F16 or n not in ("nextafter", "spacing")]
 
 
 def result_dtype(name: str, dtype: DType) -> DType:
@@ -156,7 +161,7 @@ def parts(array: Array) -> list[Array]:
 @cache
 def compiled(dtype: DType, target: str) -> Runs:
     kernels = []
-    for name in BY_KIND[dtype.kind]:
+    for name in names_of(dtype):
         args = [dtype] * (1 if name in _UNARY else 2)
         result = result_dtype(name, dtype)
         formula = apply(name, result)
@@ -183,7 +188,7 @@ def run(runs: Runs, name: str, args: tuple[Array, ...], result: DType) -> Array:
 def test_intrinsic(dtype: DType, target: str) -> None:
     runs = compiled(dtype, target)
     problems = []
-    for name in BY_KIND[dtype.kind]:
+    for name in names_of(dtype):
         args, result = operands(name, dtype), result_dtype(name, dtype)
         expected, _ = with_flags(NUMPY[name], *args)
         for kind in ("vector", "serial"):
@@ -202,7 +207,7 @@ def test_intrinsic(dtype: DType, target: str) -> None:
 def test_flags(dtype: DType, target: str) -> None:
     runs = compiled(dtype, target)
     problems = []
-    for name in BY_KIND[dtype.kind]:
+    for name in names_of(dtype):
         args, result = operands(name, dtype), result_dtype(name, dtype)
         for k in range(0, len(args[0]), 1 if len(args[0]) < 400 else 7):
             one = tuple(a[k : k + 1].repeat(19) for a in args)
@@ -248,6 +253,38 @@ def test_cast(source: DType, target: str) -> None:
                 if runs.flags != flags:
                     problems.append((kind, to, "flags", runs.flags, flags, one[0]))
     assert not problems, summary(problems)
+
+
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("dtype", [F32, F64], ids=str)
+def test_ldexp(dtype: DType, target: str) -> None:
+    """Rounded once, whatever the exponents, with the flags of that rounding."""
+    runs = Runs([elementwise(k, apply("ldexp", dtype), [dtype, I32], dtype, kind=k, unit=0) for k in ("vector", "serial")], target)
+    edges = [0, 1, -1, 3, 22, 23, 52, 53, 101, 102, 126, 127, 128, 148, 149, 150, 253, 276, 277, 280, 300, 968, 969, 970, 1022, 1023]
+    edges += [1024, 1073, 1074, 1075, 1076, 2045, 2097, 2098, 2100, 3000, 2**31 - 1]
+    counts = np.array([*edges, *(-n for n in edges), -(2**31)], np.int32)
+    x, n = (np.ascontiguousarray(v.ravel()) for v in np.meshgrid(specials(dtype), counts))
+    expected, _ = with_flags(np.ldexp, x, n)
+    for kind in ("vector", "serial"):
+        assert not different(run(runs, kind, (x, n), dtype), expected).size
+        for k in range(0, len(x), 5):
+            one = (x[k : k + 1].repeat(19), n[k : k + 1].repeat(19))
+            _, flags = with_flags(np.ldexp, *one)
+            run(runs, kind, one, dtype)
+            assert runs.flags == flags, (kind, x[k], n[k])
+
+
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("dtype", [d for d in DTYPES if d.kind in "iu"], ids=str)
+def test_divisors_of_random_numbers(dtype: DType, target: str) -> None:
+    """Of numbers that have much in common, and of the whole range."""
+    runs = Runs([elementwise(n, apply(n, dtype), [dtype, dtype], dtype) for n in ("gcd", "lcm")], target)
+    rng, info = np.random.default_rng(8), np.iinfo(dtype.numpy)
+    wide = rng.integers(info.min, info.max, (2, 500), dtype.numpy, endpoint=True)
+    smooth = np.prod(rng.choice(np.array([1, 2, 3, 4, 5, 7, 30], dtype.numpy), (2, 500, 6)), axis=-1, dtype=dtype.numpy)
+    for x, y in (wide, smooth):
+        for name in ("gcd", "lcm"):
+            np.testing.assert_array_equal(run(runs, name, (x, y), dtype), NUMPY[name](x, y), err_msg=name)
 
 
 def test_selected_flags() -> None:

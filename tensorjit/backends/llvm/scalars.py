@@ -14,9 +14,10 @@ from typing import TypeVar
 
 from llvmlite import ir
 
-from tensorjit.backends.llvm import complexes, division, vmath
+from tensorjit.backends.llvm import complexes, division, neighbours, vmath
 from tensorjit.backends.llvm.abi import HALF
 from tensorjit.backends.llvm.casts import cast
+from tensorjit.backends.llvm.divisors import int_gcd, int_lcm
 from tensorjit.backends.llvm.libm import C_NAMES, call_libm
 from tensorjit.backends.llvm.quiet import declare, quiet_fcmp, suffix
 from tensorjit.backends.llvm.registers import (
@@ -320,7 +321,7 @@ _INT: dict[str, Emit] = {
     "floordiv": division.int_floordiv, "mod": division.int_mod, "truncrem": division.int_truncrem,
     "min": _int_min, "max": _int_max, "fmin": _int_min, "fmax": _int_max,
     "and": _method("and_"), "or": _method("or_"), "xor": _method("xor"), "not": _method("not_"),
-    "shl": _shl, "shr": _shr, "fma": _int_fma, "pow": _int_pow,
+    "shl": _shl, "shr": _shr, "fma": _int_fma, "pow": _int_pow, "gcd": int_gcd, "lcm": int_lcm,
     "floor": _same, "ceil": _same, "trunc": _same, "rint": _same,
 }  # fmt: skip
 
@@ -340,6 +341,8 @@ _FLOAT: dict[str, Emit] = {
     "sqrt": _llvm("sqrt"), "floor": _llvm("floor"), "ceil": _llvm("ceil"), "trunc": _llvm("trunc"),
     "rint": _llvm("roundeven"), "fma": _llvm("fma"),
     **{name: _math(name) for name in MATH},
+    "nextafter": _on_floats(neighbours.nextafter), "spacing": _on_floats(neighbours.spacing),
+    "ldexp": _on_floats(neighbours.ldexp),
 }  # fmt: skip
 
 _ON_HALF: dict[str, Emit] = {

@@ -219,13 +219,18 @@ class Lane:
         return self.of(self.builder.call(function, [self.value]))
 
 
+def clamped(number: Lane, low: int, high: int) -> Lane:
+    """Signed integers brought to low ... high."""
+    typ, b = number.value.type, number.builder
+    for name, edge in (("smax", low), ("smin", high)):
+        function = declare(b.module, f"llvm.{name}.{suffix(typ)}", typ, [typ, typ])
+        number = number.of(b.call(function, [number.value, number.constant(edge).value]))
+    return number
+
+
 def clamped_index(index: Lane, last: int) -> Lane:
     """Signed integers brought to 0 ... last."""
-    typ, b = index.value.type, index.builder
-    for name, edge in (("smax", 0), ("smin", last)):
-        function = declare(b.module, f"llvm.{name}.{suffix(typ)}", typ, [typ, typ])
-        index = index.of(b.call(function, [index.value, index.constant(edge).value]))
-    return index
+    return clamped(index, 0, last)
 
 
 def strictly(operation: str, *operands: Lane) -> Lane:
