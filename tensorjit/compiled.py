@@ -20,7 +20,7 @@ from tensorjit.compiler import CallForm, Executable, Source
 from tensorjit.config import Options, changed, is_tracing
 from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, UnsupportedError
 from tensorjit.ir.graph import Graph
-from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe, of_value, same_static
+from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe, of_value
 from tensorjit.passes.specialise import Names, NeedsStatic
 from tensorjit.records import dataclass
 from tensorjit.runtime.callable import NativeCallable
@@ -258,10 +258,10 @@ class ScriptFunction(NativeCallable):
         """Whether what was captured is what it was: the objects, and the types of the arrays."""
         specialised = executable.specialised
         try:
-            return all(same_static(g.source.read(), g.expected) for g in specialised.guards) and all(
-                i.signature == of_value(i.source.read()) for i in specialised.implicit
+            return all(g.holds() for g in specialised.guards) and all(
+                i.signature == of_value(i.source.find()) for i in specialised.implicit
             )
-        except (KeyError, ValueError, TypeError):
+        except TypeError:
             return False
 
     def _drop(self, key: Key) -> None:

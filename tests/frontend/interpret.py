@@ -83,7 +83,7 @@ def callable_of(
     kwdefaults: Mapping[str, Any],
     captures: Sequence[Any] = (),
 ) -> Callable[..., Any]:
-    """`captures` has a `read()` for each object that a trace captured."""
+    """`captures` has a `find()` for each object that a trace captured."""
     parameters = graph.attrs["parameters"]
     bind = _binder(parameters, defaults, kwdefaults)
 
@@ -225,7 +225,7 @@ class _Run:
         return found
 
     def op_capture(self, op: Op) -> Any:
-        return self.captures[op.attrs["index"]].read()
+        return self.captures[op.attrs["index"]].find()
 
     def op_import(self, op: Op) -> Any:
         return importlib.import_module(op.attrs["module"])

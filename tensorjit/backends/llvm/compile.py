@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, final
 
 import numpy as np
@@ -14,10 +14,9 @@ from tensorjit.backends.llvm.driver import Driver
 from tensorjit.backends.llvm.engine import Engine, default_engine, host_target
 from tensorjit.backends.llvm.entry import (
     ArrayParam,
-    CellParam,
+    CaptureParam,
     EntryCode,
     EntrySpec,
-    GlobalParam,
     LinkedEntry,
     NoneParam,
     Overlap,
@@ -32,7 +31,8 @@ from tensorjit.ir.graph import Graph
 from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.signature import ArraySig, DefaultSig, ParamSig, ScalarSig, Signature, StaticSig, TupleSig, flat
 from tensorjit.ops import OPS
-from tensorjit.passes.specialise import Guard, Implicit, Source, Specialised
+from tensorjit.passes.specialise import Guard, Implicit, Specialised
+from tensorjit.passes.specialise.state import MISSING
 from tensorjit.records import dataclass
 from tensorjit.runtime.fpstatus import reporter
 
@@ -179,25 +179,25 @@ def static_param(value: Any) -> Param:
     return StaticParam(value, identity=not isinstance(value, (*_PLAIN, np.dtype)))
 
 
-def _captures(specialised: Specialised) -> tuple[GlobalParam | CellParam, ...]:
-    guards = [_capture(g.source, static_param(g.expected)) for g in specialised.guards if _is_guarded(g)]
-    arrays = [_capture(i.source, array_param(i.signature, _is_written(specialised, i))) for i in specialised.implicit]
+def _captures(specialised: Specialised) -> tuple[CaptureParam, ...]:
+    """What is read from elsewhere: guards in their order, then arrays."""
+    arrays = [CaptureParam(i.source, array_param(i.signature, _is_written(specialised, i))) for i in specialised.implicit]
+    told = {i.source.key for i in specialised.implicit} | {g.source.key for g in specialised.guards if g.expected is not MISSING}
+    guards = [CaptureParam(g.source, static_param(g.expected)) for g in specialised.guards if _is_guarded(g, told)]
     return (*guards, *arrays)
 
 
-def _is_guarded(guard: Guard) -> bool:
-    # a builtin: its name is not in the function's module
-    return guard.source.kind == "cell" or guard.source.name in guard.source.container
+def _is_guarded(guard: Guard, told: Collection[tuple[Any, ...]]) -> bool:
+    source = guard.source
+    if source.kind == "global":  # not a builtin: its name is not in the function's module
+        return source.name in source.container or guard.expected is MISSING
+    if source.kind == "class":  # not where the object's own check says it
+        return source.container.key not in told
+    return source.kind != "constant"
 
 
 def _is_written(specialised: Specialised, implicit: Implicit) -> bool:
     return specialised.graph.params.index(implicit.value) in specialised.written
-
-
-def _capture(source: Source, param: Param) -> GlobalParam | CellParam:
-    if source.kind == "cell":
-        return CellParam(source.container, param)
-    return GlobalParam(source.container, source.name, param)
 
 
 def _array_numbers(signature: Signature, order: Sequence[int]) -> dict[int, int]:

@@ -32,7 +32,6 @@ import ctypes
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from types import CellType
 from typing import Any, Literal, final
 
 import numpy as np
@@ -41,6 +40,7 @@ from llvmlite import ir
 from tensorjit.backends.llvm import abi
 from tensorjit.backends.llvm.abi import (
     FREE_THREADED,
+    I32,
     I64,
     LAYOUT,
     PTR,
@@ -54,15 +54,15 @@ from tensorjit.backends.llvm.engine import Engine, Library, default_engine
 from tensorjit.backends.llvm.pyapi import Constants, HostBuilder
 from tensorjit.backends.llvm.support import support_symbols
 from tensorjit.backends.llvm.symbols import declare, host_symbols
+from tensorjit.passes.specialise.state import MISSING, Source
 from tensorjit.records import dataclass
 
 __all__ = [
     "ANY_DIM",
     "ArrayParam",
-    "CellParam",
+    "CaptureParam",
     "EntryCode",
     "EntrySpec",
-    "GlobalParam",
     "LinkedEntry",
     "NoneParam",
     "OpaqueParam",
@@ -148,25 +148,14 @@ class TupleParam:
 
 @final
 @dataclass(frozen=True, slots=True)
-class GlobalParam:
-    """Not an argument: the value of `name` in a namespace (an exact dict, such as a module's globals) at the
-    time of the call."""
+class CaptureParam:
+    """Not an argument: what is read from a global, a cell, an attribute, ... at the time of the call."""
 
-    namespace: dict[str, Any]
-    name: str
+    source: Source
     param: Param
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class CellParam:
-    """Not an argument: the content of a closure's cell at the time of the call."""
-
-    cell: CellType
-    param: Param
-
-
-Param = ArrayParam | ScalarParam | StaticParam | NoneParam | OpaqueParam | TupleParam | GlobalParam | CellParam
+Param = ArrayParam | ScalarParam | StaticParam | NoneParam | OpaqueParam | TupleParam
 
 Relation = Literal["disjoint", "identical", "overlapping", "disjoint or identical"]
 
@@ -188,14 +177,14 @@ class EntrySpec:
     """What an entry accepts.
 
     `params` in the order of the arguments; the last `len(keywords)` of them are passed by keyword, in that
-    very order (another order or spelling of the call is another entry). `captures` are read from globals and
-    cells. `equal_dims` are pairs of (array number, axis); arrays of params and captures are numbered
-    together, in order of appearance.
+    very order (another order or spelling of the call is another entry). `captures` are read in their order: what
+    says that an object is a list comes before its items. `equal_dims` are pairs of (array number, axis); arrays of
+    params and captures are numbered together, in order of appearance.
     """
 
     params: tuple[Param, ...]
     keywords: tuple[str, ...] = ()
-    captures: tuple[GlobalParam | CellParam, ...] = ()
+    captures: tuple[CaptureParam, ...] = ()
     equal_dims: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
     overlaps: tuple[Overlap, ...] = ()
     fp_status: bool = True
@@ -250,13 +239,12 @@ def build_entry(
     # counted before the checks: comparing static values may run code that drops this entry
     _count(host.emit, counters["tj_in_use"], 1)
     values = checker.check()
-    _count(host.emit, counters["tj_hits"], 1)
     host.begin_body()
     checker.own_captures()
     body(host, values)
     host.finish(
-        emit_miss=lambda: _emit_miss(host, function, counters),
-        emit_leave=lambda: _count(host.emit, counters["tj_in_use"], -1),
+        emit_miss=lambda: _emit_miss(host, function, counters, checker.slots),
+        emit_leave=lambda: _emit_leave(host, counters),
     )
     for defined in code.module.functions:
         if not defined.is_declaration:
@@ -285,7 +273,14 @@ def _count(emit: ir.IRBuilder, counter: ir.Value, step: int) -> None:
         emit.store(emit.add(emit.load(counter, typ=I64), I64(step)), counter)
 
 
-def _emit_miss(host: HostBuilder, function: ir.Function, counters: Mapping[str, ir.Value]) -> None:
+def _emit_leave(host: HostBuilder, counters: Mapping[str, ir.Value]) -> None:
+    _count(host.emit, counters["tj_hits"], 1)  # only now: a body may still find that it does not serve the call
+    _count(host.emit, counters["tj_in_use"], -1)
+
+
+def _emit_miss(host: HostBuilder, function: ir.Function, counters: Mapping[str, ir.Value], slots: Sequence[ir.Value]) -> None:
+    if slots:  # the first ones of the frame, one after the other
+        host.call("tj_rt_release", slots[0], I64(len(slots)))
     _count(host.emit, counters["tj_in_use"], -1)
     following = host.emit.load(counters["tj_next"], typ=PTR)
     # a tail call: a long chain of entries must not eat the stack
@@ -319,7 +314,10 @@ class _Checker:
         self.spec = spec
         self.self, self.args, self.nargsf, self.names = args
         self.arrays: list[ArrayValue] = []
+        self.slots: list[ir.Value] = []  # references that it owns while it checks
         self._captured: list[ir.Value] = []
+        self._found: dict[tuple[Any, ...], ir.Value] = {}
+        self._present: set[tuple[Any, ...]] = set()
 
     def check(self) -> list[Value]:
         host = self.host
@@ -369,18 +367,92 @@ class _Checker:
                 raise TypeError(f"{param} is no argument")
         return ObjectValue(value)
 
-    def _read_capture(self, capture: GlobalParam | CellParam) -> Value:
+    def _read_capture(self, capture: CaptureParam) -> Value:
+        host, source = self.host, capture.source
+        expected: Any = capture.param.value if isinstance(capture.param, StaticParam) else None
+        match source.kind:
+            case "has":
+                host.guard(self._is_null(self._find(source.container), not expected))
+            case "same":
+                same = host.emit.icmp_unsigned("==", self._find(source.container), self._find(source.name))
+                host.guard(same if expected else host.emit.not_(same))
+            case "length":
+                length = host.load_field(self._find_present(source.container), LAYOUT.size, I64)
+                host.guard(host.emit.icmp_signed("==", length, I64(expected)))
+            case "keys":
+                self._check_keys(self._find_present(source.container), expected)
+            case "class" if expected is not MISSING:
+                host.guard(host.has_type(self._find_present(source.container), host.constant(expected)))
+            case _ if expected is MISSING:
+                host.guard(self._is_null(self._find(source.container if source.kind == "class" else source), True))
+            case _:
+                identity = isinstance(capture.param, StaticParam) and capture.param.identity
+                value = self._find(source) if identity else self._find_present(source)  # null is not that object either
+                if source.kind != "attribute":
+                    self._captured.append(value)
+                return self._read(capture.param, value)
+        return None
+
+    def _is_null(self, value: ir.Value, wanted: bool) -> ir.Value:
+        return self.host.emit.icmp_unsigned("==" if wanted else "!=", value, PTR(None))
+
+    def _find_present(self, source: Source) -> ir.Value:
+        value = self._find(source)
+        if source.key not in self._present:
+            self._present.add(source.key)
+            if source.kind not in ("constant", "list item", "tuple item"):
+                self.host.guard(self._is_null(value, False))
+        return value
+
+    def _find(self, source: Source) -> ir.Value:
+        """What a source reads, once for all that ask; null where there is nothing."""
+        if source.key not in self._found:
+            self._found[source.key] = self._emit_find(source)
+        return self._found[source.key]
+
+    def _emit_find(self, source: Source) -> ir.Value:
+        host, name = self.host, source.name
+        match source.kind:
+            case "constant":
+                return host.constant(source.container)
+            case "cell":
+                return host.load_field(host.constant(source.container), LAYOUT.cell_content, PTR)
+            case "global":
+                return host.call("tj_py_PyDict_GetItemWithError", host.constant(source.container), self._name(name))
+            case "attribute":
+                return self._get_attribute(self._find_present(source.container), self._name(name))
+        owner = self._find_present(source.container)
+        kind = {"list item": "PyList_Type", "tuple item": "PyTuple_Type", "dict item": "PyDict_Type"}[source.kind]
+        host.guard(host.has_type(owner, host.python_object(kind)))
+        if source.kind == "dict item":
+            return host.call("tj_py_PyDict_GetItemWithError", owner, self._name(name))
+        host.guard(host.emit.icmp_signed(">", host.load_field(owner, LAYOUT.size, I64), I64(name)))
+        start = LAYOUT.tuple_items
+        if source.kind == "list item":
+            owner, start = host.load_field(owner, LAYOUT.list_items, PTR), 0
+        return host.load_field(owner, start + 8 * name, PTR)
+
+    def _name(self, name: Any) -> ir.Value:
+        return self.host.constant(sys.intern(name) if type(name) is str else name)
+
+    def _get_attribute(self, owner: ir.Value, name: ir.Value) -> ir.Value:
+        """A new reference, kept to the end of the call: nobody else may hold the object."""
         host = self.host
-        if isinstance(capture, CellParam):
-            value = host.load_field(host.constant(capture.cell), LAYOUT.cell_content, PTR)
-        else:
-            name = host.constant(sys.intern(capture.name))
-            value = host.call("tj_py_PyDict_GetItemWithError", host.constant(capture.namespace), name)
-        if not (isinstance(capture.param, StaticParam) and capture.param.identity):  # null is not that object either
-            host.guard(host.emit.icmp_unsigned("!=", value, PTR(None)))
-        if not isinstance(capture.param, StaticParam):  # the code has its own of those
-            self._captured.append(value)
-        return self._read(capture.param, value)
+        value = host.call("tj_py_PyObject_GetAttr", owner, name)
+        with host.emit.if_then(self._is_null(value, True), likely=False):
+            host.call("tj_py_PyErr_Clear")
+        self.slots.append(host.own(value))
+        return value
+
+    def _check_keys(self, owner: ir.Value, keys: Sequence[Any]) -> None:
+        host = self.host
+        host.guard(host.has_type(owner, host.python_object("PyDict_Type")))
+        host.guard(host.emit.icmp_signed("==", host.load_field(owner, LAYOUT.size, I64), I64(len(keys))))
+        place, key, value = host.stack_array(I64, 1), host.stack_array(PTR, 1), host.stack_array(PTR, 1)
+        host.emit.store(I64(0), place)
+        for expected in keys:
+            host.guard(host.emit.icmp_signed("!=", host.call("tj_py_PyDict_Next", owner, place, key, value), I32(0)))
+            host.guard_equal(host.emit.load(key, typ=PTR), expected)
 
     def own_captures(self) -> None:
         """Nobody else promises to keep them: the name may be bound anew while the body runs."""

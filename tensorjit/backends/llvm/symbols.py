@@ -41,6 +41,7 @@ FUNCTIONS: dict[str, _Signature] = {
     "tj_py_PyComplex_FromDoubles": (PTR, (DOUBLE, DOUBLE)),
     "tj_py_PyTuple_New": (PTR, (I64,)),
     "tj_py_PyDict_GetItemWithError": (PTR, (PTR, PTR)),
+    "tj_py_PyDict_Next": (I32, (PTR, PTR, PTR, PTR)),
     "tj_py_PyObject_GetAttr": (PTR, (PTR, PTR)),
     "tj_py_PyObject_CallFunction": (PTR, (PTR, PTR)),  # and a format's worth of arguments
     "tj_py_PyObject_Vectorcall": (PTR, (PTR, PTR, I64, PTR)),

@@ -87,10 +87,7 @@ def _free(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstrac
 
 @handles("capture")
 def _capture(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
-    source = frame.names.arrays[op.attrs["index"]]
-    if isinstance(source, dict):
-        source = Source("global", source, "value")
-    return s.captured(source, source.read())
+    return s.read(frame.names.arrays[op.attrs["index"]])
 
 
 @handles("numpy", "import")

@@ -6,14 +6,14 @@ import builtins
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from types import CellType, FunctionType
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 
 from tensorjit.errors import Problem
 from tensorjit.ir.dims import Dim, symbol
 from tensorjit.ir.graph import Graph, Value
-from tensorjit.ir.signature import ArraySig, of_value
+from tensorjit.ir.signature import ArraySig, of_value, same_static
 from tensorjit.ir.types import ArrayType
 from tensorjit.ops.abstract import Abstract, Static, of
 from tensorjit.ops.opdef import OpDef
@@ -22,25 +22,135 @@ from tensorjit.passes.specialise.join import Template
 from tensorjit.passes.specialise.versions import Exits
 from tensorjit.records import dataclass
 
-SourceKind = Literal["global", "cell"]
+SourceKind = Literal[
+    "global", "cell", "constant", "attribute", "list item", "tuple item", "dict item", "class", "length", "keys", "has", "same"
+]
+
+
+@final
+class _Missing:
+    """What is found where nothing is."""
+
+    def __repr__(self) -> str:
+        return "missing"
+
+    def __reduce__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """Where a captured object is read at each call: a namespace and a name, or a closure's cell."""
+    """Where a captured object is read at each call.
+
+    ============  ====================================  ==============================================
+    kind          container, name                       what is read
+    ============  ====================================  ==============================================
+    global        a dict, a name                        what the name means there, or among the builtins
+    cell          a closure's cell                      its content
+    constant      any object, what to call it           the object
+    attribute     a source, a name                      that attribute; it runs no code but GetAttr's
+    ... item      a source, an index or a key           that item of a list, tuple or dict
+    class         a source                              the class of what it reads
+    length        a source of a list, tuple or dict     its length
+    keys          a source of a dict                    a tuple of its keys; one object for equal ones
+    has           a source                              whether there is anything to be read
+    same          a source, another one                 whether both read the same object
+    ============  ====================================  ==============================================
+    """
 
     kind: SourceKind
     container: Any
-    name: str
+    name: Any = ""
 
     def read(self) -> Any:
-        """The object now; KeyError or ValueError where it is gone."""
-        if self.kind == "cell":
-            return self.container.cell_contents
-        if self.name in self.container:
-            return self.container[self.name]
-        return vars(builtins)[self.name]
+        """The object now; an exception of its kind (KeyError, AttributeError, ...) where it is gone."""
+        return _READ[self.kind](self)
+
+    def find(self) -> Any:
+        """The object now, or MISSING."""
+        try:
+            return self.read()
+        except (LookupError, AttributeError, ValueError, TypeError):
+            return MISSING
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What is the same for sources that always read the same."""
+        owner = self.container.key if isinstance(self.container, Source) else id(self.container)
+        if self.kind in ("cell", "constant"):
+            return (self.kind, owner)
+        return (self.kind, owner, self.name.key if isinstance(self.name, Source) else self.name)
+
+    @property
+    def shown(self) -> str:
+        """As the user would write it.
+
+        >>> me = Source("constant", object(), "self")
+        >>> Source("length", Source("dict item", Source("attribute", me, "params"), "w")).shown
+        "len(self.params['w'])"
+        """
+        owner = self.container.shown if isinstance(self.container, Source) else ""
+        name = self.name.shown if isinstance(self.name, Source) else self.name
+        return _SHOWN[self.kind].format(owner=owner, name=name)
+
+
+_SHOWN: Final = {
+    "global": "{name}",
+    "cell": "{name}",
+    "constant": "{name}",
+    "attribute": "{owner}.{name}",
+    "list item": "{owner}[{name!r}]",
+    "tuple item": "{owner}[{name!r}]",
+    "dict item": "{owner}[{name!r}]",
+    "class": "type({owner})",
+    "length": "len({owner})",
+    "keys": "list({owner})",
+    "has": "whether {owner} is there",
+    "same": "{name} is {owner}",
+}
+
+
+def _read_global(source: Source) -> Any:
+    if source.name in source.container:
+        return source.container[source.name]
+    return vars(builtins)[source.name]
+
+
+def _read_item(source: Source) -> Any:
+    owner = source.container.read()
+    if type(owner) is not _OWNERS[source.kind]:
+        raise TypeError(f"{source.container.shown} is a {type(owner).__name__}")
+    return owner[source.name]
+
+
+def _read_class(source: Source) -> Any:
+    found = source.container.find()
+    return found if found is MISSING else type(found)
+
+
+def _read_keys(source: Source) -> Any:
+    keys = tuple(source.container.read())
+    return _keys.setdefault(tuple((type(k), k) for k in keys), keys)
+
+
+_keys: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # so that `is` tells (1,) from (True,)
+_OWNERS: Final[Mapping[str, Any]] = {"list item": list, "tuple item": tuple, "dict item": dict}
+_READ: Final[Mapping[str, Callable[[Source], Any]]] = {
+    "global": _read_global,
+    "cell": lambda source: source.container.cell_contents,
+    "constant": lambda source: source.container,
+    "attribute": lambda source: getattr(source.container.read(), source.name),
+    **dict.fromkeys(_OWNERS, _read_item),
+    "class": _read_class,
+    "length": lambda source: len(source.container.read()),
+    "keys": _read_keys,
+    "has": lambda source: source.container.find() is not MISSING,
+    "same": lambda source: source.container.find() is source.name.find(),
+}
 
 
 @final
@@ -50,6 +160,10 @@ class Guard:
 
     source: Source
     expected: Any
+
+    def holds(self) -> bool:
+        """Whether it is."""
+        return same_static(self.source.find(), self.expected)
 
 
 @final
@@ -71,7 +185,7 @@ class Names:
     globals: dict[str, Any]
     cells: Mapping[str, CellType] = field(default_factory=dict)
     captures: Mapping[str, Abstract] = field(default_factory=dict)
-    arrays: tuple[Any, ...] = ()  # captured by a trace
+    arrays: tuple[Source, ...] = ()  # captured by a trace
 
     @staticmethod
     def of(function: FunctionType) -> Names:
@@ -164,8 +278,8 @@ class Specialiser:
         self.b = TypedBuilder(library.table)
         self.problems: list[Problem] = []
         self.needs_static = False
-        self.guards: dict[tuple[int, str], Guard] = {}
-        self.implicit: dict[tuple[int, str], Implicit] = {}
+        self.guards: dict[tuple[Any, ...], Guard] = {}
+        self.implicit: dict[tuple[Any, ...], Implicit] = {}
         self.splits = 0
         self.versions = 0
         self.in_condition = False  # of a while: its block must end in a yield
@@ -184,7 +298,7 @@ class Specialiser:
 
     def captured(self, source: Source, value: Any) -> Abstract:
         """A captured object: an array becomes an implicit argument, anything immutable a guard."""
-        from_key = (id(source.container), source.name)
+        from_key = source.key
         if isinstance(value, np.ndarray):
             if from_key not in self.implicit:
                 self.implicit[from_key] = self._implicit(source, value)
@@ -197,21 +311,30 @@ class Specialiser:
         self.guards.setdefault(from_key, Guard(source, value))
         return of(value)
 
+    def read(self, source: Source) -> Abstract:
+        """What a trace captured: it has guards of its own on what it made of that, so that anything will do here."""
+        value = source.find()
+        if type(value) is np.ndarray:
+            return self.captured(source, value)
+        self.guards.setdefault(source.key, Guard(source, value))
+        return Static(value)
+
     def _implicit(self, source: Source, value: np.ndarray[Any, Any]) -> Implicit:
         """A captured array as one more parameter, all its own sizes dynamic."""
         try:
             sig = of_value(value)
         except TypeError as error:
-            self.b.refuse(f"{source.name!r} is {error}")
+            self.b.refuse(f"{source.shown} is {error}")
         assert isinstance(sig, ArraySig)
+        named = _identifier(source)
         index = self.leaves + len(self.implicit)
         shape: list[Dim] = []
         for axis, one in enumerate(sig.ones):
-            name = f"{source.name}{index}_{axis}"
+            name = f"{named}{index}_{axis}"
             shape.append(1 if one else symbol(name, not_one=True))
             if not one:
                 self.symbols[name] = (index, axis)
-        param = Value(ArrayType(sig.dtype, tuple(shape), sig.layout), source.name)
+        param = Value(ArrayType(sig.dtype, tuple(shape), sig.layout), named)
         if not sig.writable:
             self.b.readonly.add(param)
         self.params[param] = index
@@ -221,6 +344,15 @@ class Specialiser:
         """An attribute of an array or a number that is a value (`x.shape`); None for a method."""
         row = self.attributes.get(name)
         return None if row is None else row(self.b, x)
+
+
+def _identifier(source: Source) -> str:
+    """A name for a captured array."""
+    while not (isinstance(source.name, str) and source.name.isidentifier()):
+        if not isinstance(source.container, Source):
+            return "captured"
+        source = source.container
+    return source.name
 
 
 Handler = Callable[[Specialiser, Frame, Any, list[Abstract]], Abstract | tuple[Abstract, ...]]
