@@ -662,6 +662,18 @@ def loop_scopes(x):
 # -- paths and types ---------------------------------------------------------------------------------------------
 
 
+@case(*(lambda n=n: (np.array([-1.0, -2.0, 3.0, 4.0]), n) for n in range(5)))
+def type_changes_in_the_last_turn(x, n):
+    best = total = 0.0
+    k = 0
+    while k < n:
+        total = total + best
+        if x[k] > 0:
+            best = x[k]
+        k += 1
+    return total, best
+
+
 @case(lambda: (3,), lambda: (-3,), lambda: (0,))
 def sign_types(x):
     if x > 0:

@@ -10,13 +10,13 @@ after, for an array of rank 1::
     %c: bool[n] = greater(%x, %zero) {loop=f64,f64->bool}
     check() {left=n, right=1, exception="ValueError", message="The truth value of ..."}
 
-Modules: `state` (what one run shares), `join` (what two paths have in common), `control` (branches, loops, inlining), `calls`,
-`operators`, `basics` (all other ops).
+It runs the graph on abstract values. `control` runs a block; an op of it goes to its handler in one of two tables: `FLOW` (branches,
+loops, calls: their paths may go on apart) and `HANDLERS` (`basics`: all other ops). docs/architecture.md names the modules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType, MappingProxyType
 from typing import Any, final
 
@@ -35,11 +35,14 @@ from tensorjit.ir.signature import (
 from tensorjit.ir.types import ArrayType
 from tensorjit.ops.abstract import Abstract, Sequence_, of
 from tensorjit.ops.typed import Refusal
-from tensorjit.passes.specialise import basics as _basics  # registers its handlers
-from tensorjit.passes.specialise.calls import Traced
+from tensorjit.passes.specialise.basics import HANDLERS
+from tensorjit.passes.specialise.branches import if_
+from tensorjit.passes.specialise.calls import Traced, call
 from tensorjit.passes.specialise.control import leave, run
+from tensorjit.passes.specialise.loops import for_, while_
 from tensorjit.passes.specialise.state import (
     ENDED,
+    Flow,
     Frame,
     Guard,
     Implicit,
@@ -60,9 +63,10 @@ __all__ = [
     "Source",
     "Specialised",
     "Traced",
-    "_basics",
     "specialise",
 ]
+
+FLOW: Mapping[str, Flow] = {"if": if_, "for": for_, "while": while_, "call": call}
 
 
 class NeedsStatic(UnsupportedError):
@@ -95,7 +99,7 @@ def specialise(
     `defaults[k]` is the value of parameter k where its signature is a DefaultSig. Raises UnsupportedError or TypeInferenceError
     with every problem of the function.
     """
-    s = Specialiser(library, parse)
+    s = Specialiser(library, parse, HANDLERS, FLOW)
     values, leaves = _parameters(s, generic, signature, defaults)
     frame = Frame(names, dict(zip(generic.params, values, strict=True)))
     s.b.builder.loc = generic.loc

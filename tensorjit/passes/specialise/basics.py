@@ -29,9 +29,12 @@ from tensorjit.ops.abstract import (
 )
 from tensorjit.ops.typed import describe
 from tensorjit.passes.specialise import operators
-from tensorjit.passes.specialise.calls import into, unwrap
-from tensorjit.passes.specialise.control import HANDLERS, iteration
+from tensorjit.passes.specialise.calls import unwrap
+from tensorjit.passes.specialise.iteration import iteration
+from tensorjit.passes.specialise.rows import into
 from tensorjit.passes.specialise.state import Frame, Handler, Source, Specialiser
+
+HANDLERS: dict[str, Handler] = {}
 
 
 def handles(*names: str) -> Callable[[Handler], Handler]:

@@ -6,7 +6,7 @@ what type. Nothing is coerced: a Python int and a float do not join, and the cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import final
 
 from tensorjit.ir import dims
@@ -175,6 +175,22 @@ def fill(t: Template, values: Iterator[Value]) -> Abstract:
     if isinstance(t, Items):
         return Sequence_(tuple(fill(i, values) for i in t.items), t.is_list)
     return t.value
+
+
+def all_types(templates: Iterable[Template]) -> list[Type]:
+    """The types of the values that several templates need."""
+    return [x for t in templates for x in types_of(t)]
+
+
+def all_values(b: TypedBuilder, templates: Iterable[Template], values: Iterable[Abstract]) -> list[Value]:
+    """The values that fill several templates, each from its own abstract value."""
+    return [v for t, x in zip(templates, values, strict=True) for v in values_of(b, t, x)]
+
+
+def fill_all(templates: Iterable[Template], values: Iterable[Value]) -> tuple[Abstract, ...]:
+    """Several templates filled with values, in order."""
+    left = iter(values)
+    return tuple(fill(t, left) for t in templates)
 
 
 def strengthen(t: Template, to: Template) -> Template | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from tensorjit.errors import Problem
 from tensorjit.ir.dims import Dim, symbol
-from tensorjit.ir.graph import Graph, Value
+from tensorjit.ir.graph import Graph, Op, Value
 from tensorjit.ir.signature import ArraySig, of_value, same_static
 from tensorjit.ir.types import ArrayType
 from tensorjit.ops.abstract import Abstract, Static, of
@@ -269,12 +269,16 @@ class Library:
 class Specialiser:
     """Everything that one specialisation shares; the work is in the modules beside this one."""
 
-    def __init__(self, library: Library, parse: Callable[[FunctionType], Graph]) -> None:
+    def __init__(
+        self, library: Library, parse: Callable[[FunctionType], Graph], handlers: Mapping[str, Handler], flow: Mapping[str, Flow]
+    ) -> None:
         self.table = library.table
         self.find = library.find
         self.methods = library.methods
         self.attributes = library.attributes
         self.parse = parse
+        self.handlers = handlers  # of ops that give values or have effects
+        self.flow = flow  # of ops whose paths may go on apart
         self.b = TypedBuilder(library.table)
         self.problems: list[Problem] = []
         self.needs_static = False
@@ -356,3 +360,6 @@ def _identifier(source: Source) -> str:
 
 
 Handler = Callable[[Specialiser, Frame, Any, list[Abstract]], Abstract | tuple[Abstract, ...]]
+Rest = Callable[[Outcome, Frame], Outcome]  # what comes after, to the end of the program: its outcome is ENDED
+Runner = Callable[[Frame, Rest], Outcome]
+Flow = Callable[[Specialiser, Op, Frame, Rest], Outcome]

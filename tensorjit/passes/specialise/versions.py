@@ -24,7 +24,19 @@ from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_INT, ScalarType
 from tensorjit.ops.abstract import Abstract, Static, Unbound
 from tensorjit.ops.typed import TypedBuilder
-from tensorjit.passes.specialise.join import Template, Typed, fill, join, same, template, types_of, values_of, widen
+from tensorjit.passes.specialise.join import (
+    Template,
+    Typed,
+    all_types,
+    all_values,
+    fill,
+    fill_all,
+    join,
+    same,
+    template,
+    types_of,
+    widen,
+)
 from tensorjit.records import dataclass
 
 MAX_ALTERNATIVES = 4
@@ -49,7 +61,7 @@ class Exits:
     def extras(self) -> tuple[Template, ...]:
         """The templates carried beside the loop's own: the code, the index, and every alternative's own values."""
         slots = [t for a in self.alternatives for t in a.templates if t is not None]
-        return (Typed(PY_INT), Typed(PY_INT), *(Typed(x) for t in slots for x in types_of(t)))
+        return (Typed(PY_INT), Typed(PY_INT), *map(Typed, all_types(slots)))
 
 
 def absorb(
@@ -96,8 +108,7 @@ def jump_values(
     """Whether the loop is left into another version, and the values that the jump carries."""
     fits = [_fits(b, t, v) for t, v in zip(carried, values, strict=True)]
     if all(fits):
-        own = [v for t, x in zip(carried, values, strict=True) for v in values_of(b, t, x)]
-        return False, [*own, *_zeros(b, exits.extras())]
+        return False, [*all_values(b, carried, values), *_zeros(b, exits.extras())]
     for k, alternative in enumerate(exits.alternatives):  # noqa: B007 (k is read after the break)
         parts = list(zip(carried, alternative.templates, values, strict=True))
         if all(_fits(b, t if a is None else a, v) for t, a, v in parts):
@@ -108,12 +119,12 @@ def jump_values(
     flat: list[Value] = []
     for t, a, x in parts:
         old = [next(params) for _ in types_of(t)]
-        flat += old if a is not None else list(values_of(b, t, x))
+        flat += old if a is not None else all_values(b, [t], [x])
     flat += [b.constant(2 * k + (2 if broke else 1)), b.value(index)]
     for j, other in enumerate(exits.alternatives):
         for slot, x in zip(other.templates, values, strict=True):
             if slot is not None:
-                flat += list(values_of(b, slot, x)) if j == k else _zeros(b, [Typed(y) for y in types_of(slot)])
+                flat += all_values(b, [slot], [x]) if j == k else _zeros(b, [slot])
     return True, flat
 
 
@@ -123,7 +134,7 @@ def _fits(b: TypedBuilder, t: Template, x: Abstract) -> bool:
 
 
 def _zeros(b: TypedBuilder, templates: Sequence[Template]) -> list[Value]:
-    return [zero(b, x) for t in templates for x in types_of(t) if isinstance(x, ScalarType)]
+    return [zero(b, x) for x in all_types(templates) if isinstance(x, ScalarType)]
 
 
 def zero(b: TypedBuilder, t: ScalarType) -> Value:
@@ -138,9 +149,9 @@ def starts(inits: Sequence[Abstract], exits: Exits) -> tuple[Abstract, ...]:
 
 def ends(
     carried: tuple[Template, ...], exits: Exits, results: Iterator[Value]
-) -> tuple[list[Abstract], Value, Value, list[list[Abstract]]]:
+) -> tuple[tuple[Abstract, ...], Value, Value, list[tuple[Abstract, ...]]]:
     """A loop's results apart: its own values, the code, the index, and each alternative's values."""
-    own = [fill(t, results) for t in carried]
+    own = fill_all(carried, results)
     code, at = next(results), next(results)
-    others = [[x if t is None else fill(t, results) for t, x in zip(a.templates, own, strict=True)] for a in exits.alternatives]
+    others = [tuple(x if t is None else fill(t, results) for t, x in zip(a.templates, own, strict=True)) for a in exits.alternatives]
     return own, code, at, others

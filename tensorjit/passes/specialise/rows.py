@@ -1,0 +1,136 @@
+"""A row of the op table applied to arguments as Python gives them: `out=`, `where=`, `dtype=`. What it does not take is refused."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorjit.ir import dims
+from tensorjit.ir.dims import Dim
+from tensorjit.ir.graph import Value
+from tensorjit.ir.types import ArrayType
+from tensorjit.ops.abstract import Abstract, Sequence_, Static
+from tensorjit.ops.opdef import OpDef
+from tensorjit.ops.typed import TypedBuilder
+from tensorjit.passes.specialise.state import Specialiser
+
+
+def row_call(s: Specialiser, row: OpDef, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    """A row applied; a keyword that it does not take is refused, never ignored."""
+    if row.kind == "elementwise" and row.rule is None:
+        return _ufunc_call(s, row, args, keywords)
+    assert row.rule is not None
+    try:
+        inspect.signature(row.rule).bind(s.b, *args, **keywords)
+    except TypeError as error:
+        s.b.refuse(f"{row.name}: {error}", "this form of the call is not compiled")
+    result: Abstract = row.rule(s.b, *args, **keywords)
+    return result
+
+
+def _ufunc_call(s: Specialiser, row: OpDef, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+    b = s.b
+    ufunc = row.ufunc
+    assert ufunc is not None
+    left = dict(keywords)
+    out = left.pop("out", Static(None))
+    where = left.pop("where", Static(True))
+    dtype = b.dtype_argument(left.pop("dtype", Static(None)))
+    casting = b.static(left.pop("casting", Static("same_kind")), "casting")
+    if left:
+        b.refuse(f"{row.name}: the keyword {next(iter(left))!r} is not compiled")
+    if len(args) == ufunc.nin + 1:
+        out = args.pop()
+    if len(args) != ufunc.nin:
+        b.fail(
+            "TypeError",
+            f"{row.name}() takes from {ufunc.nin} to {ufunc.nin + 1} positional arguments but {len(args)} were given",
+        )
+        return Static(np.float64(0))
+    args = [as_operand(s, a) for a in args]
+    if isinstance(out, Sequence_) and len(out.items) == 1:
+        out = out.items[0]
+    masked = not (isinstance(where, Static) and where.value is True)
+    if isinstance(out, Static) and out.value is None:
+        if masked:
+            b.refuse(f"{row.name} with where= and without out= leaves elements undefined", "pass out=")
+        return b.elementwise(row.name, *args, dtype=dtype)
+    return into(s, row.name, args, out, where if masked else None, dtype, casting)
+
+
+def into(
+    s: Specialiser,
+    name: str,
+    args: list[Abstract],
+    out: Abstract,
+    where: Abstract | None = None,
+    dtype: Any = None,
+    casting: str = "same_kind",
+) -> Abstract:
+    """A ufunc row with `out=`: computed, cast to the dtype of out, written there; out is the result."""
+    b = s.b
+    if not isinstance(out, Value) or not isinstance(out.type, ArrayType):
+        b.fail("TypeError", "return arrays must be of ArrayType")
+        return Static(np.float64(0))
+    row = b.table[name]
+    assert row.ufunc is not None
+    loop = b.resolve(row.ufunc, args, dtype)
+    if loop is None:
+        return out
+    if not np.can_cast(loop.output.numpy, out.type.dtype.numpy, casting):  # type: ignore[arg-type]
+        kind = "numpy._core._exceptions._UFuncOutputCastingError"
+        b.fail(
+            kind,
+            f"Cannot cast ufunc '{name}' output from dtype('{loop.output.numpy}') to dtype('{out.type.dtype.numpy}') "
+            f"with casting rule '{casting}'",
+        )
+        return out
+    if out in b.readonly:
+        b.fail("ValueError", "output array is read-only")
+        return out
+    b.output = (out.type.shape,)
+    result = b.apply(name, args, loop)
+    b.output = ()
+    if not _broadcastable_output(b, [b.shape_of(a) for a in args], b.shape_of(result), out.type.shape):
+        return out
+    if where is not None:
+        result = b.where(where, result, out)
+    b.store(out, result)
+    return out
+
+
+def _broadcastable_output(b: TypedBuilder, given: Sequence[tuple[Dim, ...]], shape: tuple[Dim, ...], out: tuple[Dim, ...]) -> bool:
+    """Check what ufuncs want of `out`: the inputs fit into it, without `out` itself being stretched."""
+    tail = shape[len(shape) - len(out) :] if len(shape) > len(out) else shape
+    shown = [*given, out]
+    for d, t in zip(tail, out[len(out) - len(tail) :], strict=True):
+        if d != 1 and t != 1 and not b.same(d, t) and not (dims.can_be_one(d) or dims.can_be_one(t)):
+            text = f"operands could not be broadcast together with shapes {' '.join(map(_shape_text, shown))} "
+            b.check("eq", d, t, "ValueError", text, [x for g in shown for x in g])
+    whole = [*shape[: len(shape) - len(tail)], *(d if t == 1 else t for d, t in zip(tail, out, strict=False))]
+    text = "non-broadcastable output operand with shape {} doesn't match the broadcast shape {}"
+    text, sizes = text.format(_shape_text(out), _shape_text(whole)), (*out, *whole)
+    if len(shape) > len(out):
+        b.fail("ValueError", text, sizes)
+        return False
+    for d, t in zip(tail, out[len(out) - len(tail) :], strict=True):
+        if t == 1 and d != 1:
+            b.check("eq", d, 1, "ValueError", text, sizes)
+    return b.dead is not b.builder
+
+
+def _shape_text(shape: Sequence[Dim]) -> str:
+    """A shape as NumPy's messages show it, its sizes to be filled in."""
+    return f"({','.join('{}' for _ in shape)}{',' if len(shape) == 1 else ''})"
+
+
+def as_operand(s: Specialiser, x: Abstract) -> Abstract:
+    if isinstance(x, Sequence_):
+        row = s.find(np.array)
+        if row is not None and row.rule is not None:
+            found: Abstract = row.rule(s.b, x)
+            return found
+    return x
