@@ -440,6 +440,10 @@ _REDUCERS: Mapping[str, np.ufunc] = {
 _ELEMENTWISE: Mapping[str, Callable[..., Any]] = {
     "select": np.where, "real": np.real, "imag": np.imag, "complex": lambda re, im: _complex(re, im),
 }  # fmt: skip
+_OPERATORS: Mapping[str, Callable[..., Any]] = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "negative": operator.neg, "absolute": abs,
+}  # fmt: skip
+"""NumPy scalars' own, which warn where the result wraps."""
 
 
 def _complex(re: Any, im: Any) -> Any:
@@ -458,6 +462,8 @@ def _row(run: _Run, op: Op, args: list[Any]) -> Any:
     if loop is not None:
         args = [np.asarray(a).astype(d.numpy, copy=False)[()] for a, d in zip(args, loop.inputs, strict=True)]
     function = _ELEMENTWISE[op.name] if row.ufunc is None else row.ufunc
+    if op.attrs.get("checked"):
+        function = _OPERATORS[op.name]
     return _typed(function(*args), op.result.type)
 
 

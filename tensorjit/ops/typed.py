@@ -379,10 +379,11 @@ class TypedBuilder:
         known = [d for d in loops if d is not None]
         return Loop(tuple(known[: ufunc.nin]), known[ufunc.nin])
 
-    def elementwise(self, name: str, *args: Abstract, dtype: DType | None = None) -> Abstract:
+    def elementwise(self, name: str, *args: Abstract, dtype: DType | None = None, checked: bool = False) -> Abstract:
         """Apply the ufunc row `name` with NumPy's promotion and broadcasting.
 
-        A NumPy scalar where every operand is a scalar or of rank 0, else a fresh array.
+        A NumPy scalar where every operand is a scalar or of rank 0, else a fresh array. `checked`: an integer result that
+        wraps is told of, as operators on NumPy scalars do and ufuncs do not.
         """
         row = self.table[name]
         assert row.ufunc is not None
@@ -393,7 +394,7 @@ class TypedBuilder:
             loop = self._exact(args, loop)
         if name == "power":
             return self._power(args, loop)
-        return self.apply(name, args, loop)
+        return self.apply(name, args, loop, checked)
 
     def _power(self, args: Sequence[Abstract], loop: Loop) -> Abstract:
         """NumPy's loop has short cuts for one exponent of many bases: they differ from pow at -inf and -0.0."""
@@ -459,7 +460,7 @@ class TypedBuilder:
             return
         self.effect("warn", (), relation=relation, left=a, right=b, category=category, message=message)
 
-    def apply(self, name: str, args: Sequence[Abstract], loop: Loop) -> Abstract:
+    def apply(self, name: str, args: Sequence[Abstract], loop: Loop, checked: bool = False) -> Abstract:
         """Apply an elementwise row with given loop dtypes, broadcasting the operands.
 
         Where the row has no lowering for the loop, NumPy's own ufunc is called instead.
@@ -471,7 +472,8 @@ class TypedBuilder:
         if not lowers(row, loop):
             return self._apply_library(row, operands, arrays, loop)
         if not arrays:
-            return self.add(name, operands, ScalarType(loop.output), loop=loop)
+            attrs = {"checked": True} if checked and loop.output.kind in "iu" else {}
+            return self.add(name, operands, ScalarType(loop.output), loop=loop, **attrs)
         shape = self.broadcast_shapes([self.shape_of(o) for o in operands])
         operands = [self._fit(o, shape) for o in operands]
         return self.add(name, operands, ArrayType(loop.output, shape, self._order(arrays, len(shape))), loop=loop)

@@ -355,6 +355,7 @@ class _BlockFuser:
                 self._library(op)
         elif (
             is_numpy_scalar(op.result)
+            and not op.attrs.get("checked")
             and any(self._region(v) is not None for v in op.operands)
             and (op.name == "cast" or self.fuser.has_kernel(op))
         ):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tensorjit as tj
+from tests.system.harness import difference
 
 KINDS = {"divide": "divide by zero", "invalid": "invalid value", "over": "overflow", "under": "underflow"}
 
@@ -89,10 +90,112 @@ def test_kinds(name: str) -> None:
     assert kinds(f, *args) == wanted
 
 
-@pytest.mark.xfail(reason="integer scalars wrap silently, as arrays do", strict=True)
-def test_integer_scalars() -> None:
-    args = (np.array([2**40]),)
-    assert kinds(tj.script(lambda x: x[0] * x[0], cache_size=64), *args) == {"over"}
+def add(x: Any, y: Any) -> Any:
+    return x + y
+
+
+def subtract(x: Any, y: Any) -> Any:
+    return x - y
+
+
+def multiply(x: Any, y: Any) -> Any:
+    return x * y
+
+
+def negative(x: Any, y: Any) -> Any:
+    return -x
+
+
+def absolute(x: Any, y: Any) -> Any:
+    return abs(x)
+
+
+def power(x: Any, y: Any) -> Any:
+    return x**2
+
+
+def in_place(x: Any, y: Any) -> Any:
+    x += y
+    x *= 3
+    return x
+
+
+def by_ufuncs(x: Any, y: Any) -> Any:
+    return np.add(x, y), np.multiply(x, y), np.negative(x), np.absolute(x), np.square(x)
+
+
+INTEGERS = [np.dtype(c) for c in "bhilBHIL"]
+OPERATORS = [add, subtract, multiply, negative, absolute, power, in_place, by_ufuncs]
+
+
+def extremes(dtype: np.dtype[Any]) -> list[int]:
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    root = int(high**0.5)
+    return sorted({low, low // 2, max(low, -1), 0, 1, 2, 3, root, root + 1, high // 2, high // 2 + 1, high - 1, high})
+
+
+@pytest.mark.parametrize("backend", ["llvm", "reference"])
+@pytest.mark.parametrize("dtype", INTEGERS, ids=str)
+@pytest.mark.parametrize("function", OPERATORS)
+def test_integer_scalars_that_wrap(function: Callable[..., Any], dtype: np.dtype[Any], backend: Any) -> None:
+    """Operators on NumPy's integer scalars warn of overflow; ufuncs do not."""
+    f = tj.script(function, cache_size=64, backend=backend)
+    values = [dtype.type(v) for v in extremes(dtype)]
+    for x in values:
+        for y in values:
+            with np.errstate(all="ignore"):
+                assert not difference(f(x, y), function(x, y)), (x, y)
+            assert kinds(f, x, y) == kinds(function, x, y), (x, y)
+
+
+INTEGER_CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "elements": (lambda x: x[0] * x[0], (np.array([2**40]),)),
+    "python int": (lambda x: x[0] + 2**62 + 2**62, (np.array([2**40]),)),
+    "python int first": (lambda x: 2**62 - x[0], (np.array([-(2**62)]),)),
+    "ranks of zero are arrays": (lambda x: x * x, (np.array(2**40),)),
+    "rank zero and scalar": (lambda x: x * x[()], (np.array(2**40),)),
+    "arrays": (lambda x: x * x[0], (np.array([2**40]),)),
+    "reductions": (lambda x: x.sum() * x.max(), (np.array([2**40, 1]),)),
+    "then an array": (lambda x: x * 0 + x.sum() * x.max(), (np.array([2**40, 1]),)),
+    "store": (lambda x: store_sum(x), (np.array([2**62, 2**62]),)),
+    "bools": (lambda x: x[0] + x[0], (np.array([True]),)),
+    "promoted": (lambda x: x[0] + np.int16(100), (np.array([100], "i1"),)),
+    "to float": (lambda x: x[0] * 2.0, (np.array([2**62]),)),
+    "loop": (lambda x: running(x), (np.array([2**62, 2**62, -(2**62)]),)),
+    "branch not taken": (lambda x: x[0] * x[0] if x[0] < 5 else x[0], (np.array([2**40]),)),
+    "division": (lambda x: x[0] // -1, (np.array([-(2**63)]),)),
+    "remainder": (lambda x: x[0] % x[1], (np.array([5, 0]),)),
+}
+
+
+def store_sum(x: Any) -> Any:
+    x[0] += x[1]
+    return x
+
+
+def running(x: Any) -> Any:
+    total = np.int64(0)
+    for i in range(len(x)):
+        total += x[i]
+    return total
+
+
+@pytest.mark.parametrize("backend", ["llvm", "reference"])
+@pytest.mark.parametrize("name", INTEGER_CASES)
+def test_integer_overflow(name: str, backend: Any) -> None:
+    function, args = INTEGER_CASES[name]
+    f = tj.script(function, cache_size=64, backend=backend)
+    wanted = kinds(function, *map(np.copy, args))
+    assert kinds(f, *map(np.copy, args)) == wanted
+    assert kinds(f, *map(np.copy, args)) == wanted
+
+
+def test_integer_overflow_raises_where_asked() -> None:
+    f = tj.script(multiply, cache_size=64)
+    big = np.int64(2**40)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError, match="overflow encountered in scalar multiply"):
+        f(big, big)
+    assert kinds(f, big, big, over="ignore") == set()
 
 
 @pytest.mark.parametrize("name", ["divide", "zero by zero", "overflow", "log of zero", "scalars"])

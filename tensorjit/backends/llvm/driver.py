@@ -38,7 +38,7 @@ from tensorjit.backends.llvm.abi import (
 )
 from tensorjit.backends.llvm.casts import cast
 from tensorjit.backends.llvm.control import GIL_WORK, LOOPS, Exit, walk
-from tensorjit.backends.llvm.flags import Sides, side_of
+from tensorjit.backends.llvm.flags import Sides, overflows, side_of
 from tensorjit.backends.llvm.frame import OUT_OF_MEMORY
 from tensorjit.backends.llvm.kernels import Target, emit_kernel
 from tensorjit.backends.llvm.pyapi import NULL, HostBuilder
@@ -240,7 +240,9 @@ class Driver:
         refs = [Ref(f"x{k}", d) for k, d in enumerate(loop.inputs)]
         lowered = self.table[op.name].lower(refs, loop.output)
         assert lowered is not None, f"{op.name} has no lowering for {loop}"
-        self.env[op.result] = eval_expr(self.emit, lowered, registers)
+        result = self.env[op.result] = eval_expr(self.emit, lowered, registers)
+        if op.attrs.get("checked"):
+            self.host.note_overflow(overflows(self.emit, op.name, loop.output.kind == "i", [*registers.values()], result))
 
     def convert(self, register: Register, source: DType, to: DType) -> Register:
         """A scalar cast to another dtype, as astype."""

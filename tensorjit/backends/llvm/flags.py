@@ -3,11 +3,17 @@
 NumPy's operations warn of what the processor's flags say, Python's float arithmetic never does. Where a graph has both,
 the code changes sides: before Python's arithmetic the flags so far are collected, before NumPy's the flags of Python's are
 cleared. A graph of one side only needs no changes.
+
+Integers raise no flags. Operators on NumPy's integer scalars warn of an overflow all the same, so what they compute is looked
+at (`overflows`); arrays wrap silently.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
+
+from llvmlite import ir
 
 from tensorjit.backends.llvm.control import walk
 from tensorjit.backends.llvm.python_scalars import FLOAT_ROWS
@@ -15,7 +21,7 @@ from tensorjit.ir.graph import Block, Graph, Op
 from tensorjit.ir.types import ArrayType, ScalarType
 from tensorjit.ops.opdef import Loop
 
-__all__ = ["Sides", "side_of"]
+__all__ = ["Sides", "overflows", "side_of"]
 
 # scalar operations on integers that raise no flag
 _WHOLE = frozenset(
@@ -59,3 +65,35 @@ class Sides:
     def inside(self, op: Op) -> str:
         """The side on which the blocks of an op begin and end."""
         return "python" if self.mixed and self._found(*op.blocks) == {"python"} else "numpy"
+
+
+def overflows(b: ir.IRBuilder, name: str, signed: bool, operands: Sequence[ir.Value], result: ir.Value) -> ir.Value:
+    """Whether an integer `result` is not the true one (i1). Made of plain operations where it can be: LLVM turns loops over
+    those into vectors, and not ones over `llvm.*.with.overflow`."""
+    zero = ir.Constant(result.type, 0)
+    x, y = operands[0], operands[-1]
+    match name:
+        case "multiply":
+            return _product_overflows(b, signed, x, y, result)
+        case "negative" | "absolute" if not signed:
+            return b.icmp_unsigned("!=", result, zero) if name == "negative" else ir.Constant(ir.IntType(1), 0)
+        case "negative" | "absolute":  # of the lowest number alone both signs are set
+            wrong = b.and_(x, result)
+        case "add" if signed:
+            wrong = b.and_(b.xor(x, result), b.xor(y, result))
+        case "subtract" if signed:
+            wrong = b.and_(b.xor(x, y), b.xor(x, result))
+        case "add":
+            return b.icmp_unsigned("<", result, x)
+        case "subtract":
+            return b.icmp_unsigned("<", x, y)
+    return b.icmp_signed("<", wrong, zero)
+
+
+def _product_overflows(b: ir.IRBuilder, signed: bool, x: ir.Value, y: ir.Value, result: ir.Value) -> ir.Value:
+    if result.type.width == 64:
+        checked = b.smul_with_overflow(x, y) if signed else b.umul_with_overflow(x, y)
+        return b.extract_value(checked, 1)
+    wide = ir.IntType(2 * result.type.width)
+    widen = b.sext if signed else b.zext
+    return b.icmp_signed("!=", b.mul(widen(x, wide), widen(y, wide)), widen(result, wide))

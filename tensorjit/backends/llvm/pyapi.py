@@ -18,7 +18,7 @@ A `HostBuilder` writes one native function that Python calls. Its rules:
     Python      call_object, constant, python_object, check_object
     errors      fail, raise_error, check_kernel
     long work   without_gil, release_gil, acquire_gil, poll, charge
-    flags       fp_start, fp_collect, fp_pin
+    flags       fp_start, fp_collect, fp_pin, note_overflow
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ class HostBuilder:
         self._loop_depth = 0
         self._result = stack_room(self._setup, PTR, name="result")
         self._fp_word = stack_room(self._setup, I64, name="fp_word")
+        self._overflow: ir.Value | None = None
         self.miss: ir.Block = function.append_basic_block("miss")
         self._late_miss: ir.Block = function.append_basic_block("late_miss")
         self._done: ir.Block = function.append_basic_block("done")
@@ -741,6 +742,13 @@ class HostBuilder:
             seen = self.emit.or_(self.emit.load(field, typ=I32), self._numpy_flags(self._read_fp_word()))
             self.emit.store(seen, field)
 
+    def note_overflow(self, overflows: ir.Value) -> None:
+        """Report an overflow in the end, if `overflows` (i1) holds: integers raise no flag of the processor."""
+        if self._overflow is None:
+            self._overflow = stack_room(self._setup, I1, name="overflow")
+            self._setup.store(I1(0), self._overflow)
+        self.emit.store(self.emit.or_(self.emit.load(self._overflow, typ=I1), overflows), self._overflow)
+
     def fp_pin(self, value: ir.Value) -> ir.Value:
         """The same scalar float, certainly computed before any later `fp_collect` or the end."""
         if not self.fp_status:
@@ -814,10 +822,14 @@ class HostBuilder:
 
     def _finish_done(self) -> None:
         self._at_block(self._done)
+        flags: ir.Value = I32(0)
         if self.fp_status:
             raised = self._numpy_flags(self._read_fp_word())
-            earlier = self.emit.load(context_field(self.emit, self.context, "fp_status"), typ=I32)
-            flags = self.emit.or_(raised, earlier)
+            flags = self.emit.or_(raised, self.emit.load(context_field(self.emit, self.context, "fp_status"), typ=I32))
+        if self._overflow is not None:
+            wrapped = self.emit.zext(self.emit.load(self._overflow, typ=I1), I32)
+            flags = self.emit.or_(flags, self.emit.mul(wrapped, I32(abi.FP_OVERFLOW)))
+        if self.fp_status or self._overflow is not None:
             with self.emit.if_then(self.emit.icmp_unsigned("!=", flags, I32(0)), likely=False):
                 self.call("tj_rt_report", self.constant(self.report), flags, self._result)
         self.emit.branch(self._leave)

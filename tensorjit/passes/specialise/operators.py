@@ -55,6 +55,8 @@ UNARY: Mapping[str, tuple[Callable[[Any], Any], str, str]] = {
     "+": (operator.pos, "positive", "py_pos"),
     "~": (operator.invert, "invert", "py_invert"),
 }
+# operators that warn where a NumPy scalar wraps (numpy/_core/src/umath/scalarmath.c.src); their ufuncs, and arrays, do not
+_CHECKED = frozenset({"add", "subtract", "multiply", "negative"})
 _NUMBERS = (bool, int, float, complex)
 _SMALL = 1 << 20
 
@@ -108,7 +110,12 @@ def _numpy(b: TypedBuilder, op: str, row: str, x: Abstract, y: Abstract) -> Abst
         fast = _fast_power(b, x, y.value)
         if fast is not None:
             return fast
-    return b.elementwise(row, x, y)
+    return b.elementwise(row, x, y, checked=row in _CHECKED and not (b.is_array(x) or b.is_array(y)))
+
+
+def absolute(b: TypedBuilder, x: Abstract) -> Abstract:
+    """abs(x) of NumPy's."""
+    return b.elementwise("absolute", x, checked=not b.is_array(x))
 
 
 def _fast_power(b: TypedBuilder, x: Abstract, exponent: Any) -> Abstract | None:
@@ -290,7 +297,7 @@ def unary(b: TypedBuilder, op: str, x: Abstract) -> Abstract:
         return negate(b, truth(b, x))
     function, ufunc_row, python_row = UNARY[op]
     if is_numpy(x):
-        return b.elementwise(ufunc_row, x)
+        return b.elementwise(ufunc_row, x, checked=ufunc_row in _CHECKED and not b.is_array(x))
     if is_static(x):
         return fold(b, function, x)
     if isinstance(x, SymInt):
