@@ -93,8 +93,8 @@ def loop(emitter: Emitter, scalar: ir.Type, width: int, arguments: int, result: 
     index.add_incoming(i64(0), entry)
     typ = ir.VectorType(scalar, width) if width > 1 else scalar
     loaded = [builder.load(builder.gep(a, [index], source_etype=scalar), typ=typ, align=2) for a in function.args[:arguments]]
-    if target != "x86-64-v3" and AVX512:
-        allow_permutes(module)
+    if X86:
+        allow_permutes(module, 64 if target != "x86-64-v3" and AVX512 else 32)
     value = emitter(builder, loaded)
     builder.store(value, builder.gep(function.args[arguments], [index], source_etype=result), align=1)
     following = builder.add(index, i64(width))

@@ -116,7 +116,7 @@ def _vector_bytes(engine: Engine) -> int:
     features = engine.target.features
     if "+avx512f" in features or "x86-64-v4" in engine.target.cpu:
         return 64
-    return 32 if engine.arch == "x86_64" else 16
+    return 32 if "+avx2" in features or "x86-64-v3" in engine.target.cpu else 16
 
 
 # -- the entry's spec ------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from tensorjit.backends.llvm.frame import Frame, Ramp, Value
 from tensorjit.backends.llvm.memory import Memory
 from tensorjit.backends.llvm.registers import Register, constant
 from tensorjit.backends.llvm.scalars import emit_intrinsic, fold
+from tensorjit.backends.llvm.vmath.lanes import allow_permutes
 from tensorjit.ir.dtypes import I64 as INT64
 from tensorjit.ir.dtypes import DType
 from tensorjit.ir.kernel import Apply, Const, Expr, Load, Ref, Store
@@ -26,7 +27,7 @@ MOST_UNROLLED = 16
 @final
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the emitted code has to know of the processor: its vector registers. 64 stands for AVX-512 with BW and VL."""
+    """What the emitted code has to know of the processor: its vector registers. 64 stands for AVX-512 with BW and VL, 32 for AVX2."""
 
     vector_bytes: int
 
@@ -54,6 +55,7 @@ class Writer(Frame):
 
     def __init__(self, function: ir.Function, target: Target) -> None:
         super().__init__(function)
+        allow_permutes(function.module, target.vector_bytes)
         self.target = target
         self.views: dict[str, View] = {}
         self.env: dict[str, Value | Ramp] = {}

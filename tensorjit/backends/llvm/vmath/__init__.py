@@ -15,8 +15,8 @@
 * Rare arguments go through a branch that a vector takes when any lane needs it. So **emit appends blocks**: the builder
   must stand at the end of a block without terminator, and stands afterwards at the end of another; whoever adds phis
   takes `builder.block` after the call.
-* Tables of 16 values (`lanes.lookup`) are read by permutes of AVX-512 in modules of which `lanes.allow_permutes` says that
-  they may, from memory in others; the values are the same.
+* Tables of 16 values (`lanes.lookup`) are read by permutes of AVX-512, those of f32 by AVX2's, in modules of which
+  `lanes.allow_permutes` says that they may, from memory in others; the values are the same.
 * No symbol of libm is needed. sin, cos and tan put the internal function `tj.vmath.large` and its table into the module.
 
 exp, log, sin, cos, tanh and pow are the first tier, tuned for throughput; the others share their pieces.
