@@ -118,6 +118,67 @@ def test_neighbours_stay(target: str) -> None:
         assert (out[:n] == 2).all() and (out[n:] == -1).all()
 
 
+def placed(values: Array, offset: int) -> Array:
+    """The same values, side by side, at `offset` bytes from a multiple of 64."""
+    room = np.zeros(values.nbytes + 128, np.uint8)
+    start = -room.__array_interface__["data"][0] % 64 + offset
+    view = room[start : start + values.nbytes].view(values.dtype)
+    view[:] = values
+    return view
+
+
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("dtype", [F64, F32, C128, I16], ids=str)
+def test_long_rows_at_every_address(dtype: DType, target: str) -> None:
+    """The elements before the first aligned one are handled once, in place too, and no flag is raised for them twice."""
+    name, function = double(dtype)
+    runs = Runs([elementwise("k", apply(name, dtype), [dtype, dtype], dtype, aligned=False)], target)
+    least = 4096 // dtype.size
+    for n in (least - 1, least, least + 1, least + 67):
+        x, y = sample(dtype, n, 1), sample(dtype, n, 2)
+        expected = function(x, y)
+        for offset in (0, 1, *range(dtype.size, 64, dtype.size)):
+            room = placed(np.zeros(n + 2, dtype.numpy), offset)
+            out = room[1:-1]
+            assert runs("k", [x, y, out], n) == 0
+            np.testing.assert_array_equal(out, expected)
+            assert not room[0] and not room[-1]
+            in_place = placed(x, offset)
+            runs("k", [in_place, y, in_place], n)
+            np.testing.assert_array_equal(in_place, expected)
+
+
+def copy_kernel(dtype: DType) -> Kernel:
+    """r[i, j] = x[i, j]"""
+    views = (ViewParam("x", dtype, 2), ViewParam("r", dtype, 2, written=True))
+    body = (Let("t", Load("x", (I, J), dtype)), Store("r", (I, J), Ref("t", dtype)))
+    rows = For("i", N, (For("j", M, body, "vector"),))
+    return Kernel("k", views, (ScalarParam("n", I64), ScalarParam("m", I64)), (rows,))
+
+
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("dtype", [F64, F32, C128, I16, BOOL], ids=str)
+def test_copies(dtype: DType, target: str) -> None:
+    runs = Runs([copy_kernel(dtype)], target)
+    for n, m in ((1, 1), (3, 5), (2, 2000), (5, 0)):
+        x = sample(dtype, n * m).reshape(n, m)
+        for source in (x, np.asfortranarray(x), x[::-1, ::-1].copy()[::-1, ::-1], np.repeat(x, 2, 0)[::2]):
+            for out in (np.zeros((n, m + 1), dtype.numpy)[:, :m], np.zeros((m, n), dtype.numpy).T):
+                assert runs("k", [source, out], n, m) == 0
+                np.testing.assert_array_equal(out, x)
+        runs("k", [x, x], n, m)
+
+
+def test_interrupt_of_a_copy() -> None:
+    runs = Runs([copy_kernel(I16)])
+    n = (1 << 22) + 7
+    x, out = np.ones((2, n), np.int16), np.zeros((2, n), np.int16)
+    assert runs("k", [x, out], 2, n, budget=1 << 40) == 0 and out.all()
+    runs.answer, out[:] = 1, 0
+    assert runs("k", [x, out], 2, n, budget=1 << 18) == 1
+    assert np.count_nonzero(out) == 1 << 22
+
+
 @pytest.mark.parametrize("target", ENGINES)
 def test_in_place(target: str) -> None:
     runs = Runs([elementwise("k", apply("add", F32), [F32, F32], F32)], target)

@@ -14,7 +14,7 @@ from tensorjit.backends.llvm.quiet import declare
 __all__ = ["IMPLICIT", "c_symbols", "libc_function", "libm_function"]
 
 _PREFIX = "tj_c_"
-_LIBC = {"malloc": (PTR, (I64,)), "free": (VOID, (PTR,)), "memcpy": (PTR, (PTR, PTR, I64))}
+_LIBC = {"malloc": (PTR, (I64,)), "free": (VOID, (PTR,)), "memcpy": (PTR, (PTR, PTR, I64)), "memmove": (PTR, (PTR, PTR, I64))}
 
 # what LLVM's code generator calls where the processor has no instruction (no FMA, no SSE4.1)
 _ROUNDING = ("fma", "fmod", "floor", "ceil", "trunc", "rint", "roundeven", "nearbyint")
@@ -22,7 +22,7 @@ IMPLICIT = (*_ROUNDING, *(f"{name}f" for name in _ROUNDING), "memcpy", "memset",
 
 
 def libc_function(module: ir.Module, name: str) -> ir.Function:
-    """malloc, free or memcpy, declared."""
+    """malloc, free, memcpy or memmove, declared."""
     result, parameters = _LIBC[name]
     return declare(module, _PREFIX + name, result, list(parameters))
 

@@ -22,6 +22,7 @@ from tensorjit.ir.kernel import (
 
 __all__ = [
     "accumulated",
+    "copied",
     "expressions",
     "is_innermost",
     "lanes",
@@ -29,6 +30,8 @@ __all__ = [
     "reduction_lanes",
     "statements",
     "stored",
+    "walked",
+    "walked_axis",
     "weight",
 ]
 
@@ -97,7 +100,8 @@ def multiplier(loop: For, vector_bytes: int) -> int:
     """How many logical vectors a turn of the main loop takes: several where accumulators have latency to hide or rows
     are read a piece at a time, fewer where registers would not suffice.
 
-    One for other loops: two were no faster in cache and 8 to 13 % slower in memory (f64 and f32, 10^7 elements).
+    One for other loops: two were no faster in cache and 8 to 13 % slower in memory (f64 and f32, 10^7 elements); as many
+    as give a full vector of what is stored (64 comparisons) were no faster either.
     """
     nodes = loads = accumulators = 0
     for stmt in statements(loop.body):
@@ -165,6 +169,34 @@ def directly_accumulated(body: Iterable[Stmt]) -> tuple[str, ...]:
 
 def stored(body: Iterable[Stmt]) -> frozenset[str]:
     return frozenset(s.view for s in statements(body) if isinstance(s, Store))
+
+
+def walked(loop: For) -> tuple[Load | Store, ...]:
+    """The loads and stores of a loop's body that one axis of is walked by the loop's index, the other indices being known
+    before the loop; stores first."""
+    found: list[Load | Store] = [s for s in loop.body if isinstance(s, Store)]
+    found += [s.expr for s in loop.body if isinstance(s, Let) and isinstance(s.expr, Load)]
+    inside = {s.name for s in loop.body if isinstance(s, Let)}
+
+    def is_walked(place: Load | Store) -> bool:
+        names = [i.name for i in place.indices if isinstance(i, Ref)]
+        plain = all(isinstance(i, (Const, Ref)) for i in place.indices)
+        return plain and names.count(loop.index) == 1 and inside.isdisjoint(names)
+
+    return tuple(filter(is_walked, found))
+
+
+def walked_axis(loop: For, place: Load | Store) -> int:
+    """The axis that a loop's index walks."""
+    return next(k for k, i in enumerate(place.indices) if isinstance(i, Ref) and i.name == loop.index)
+
+
+def copied(loop: For) -> tuple[Load, Store] | None:
+    """From where to where a loop copies elements, if it does nothing else."""
+    match loop.body:
+        case (Let(name, Load() as source), Store(expr=Ref(stored)) as target) if stored == name:
+            return (source, target) if len(walked(loop)) == 2 else None
+    return None
 
 
 def is_innermost(loop: For) -> bool:

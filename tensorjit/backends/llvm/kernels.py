@@ -7,6 +7,8 @@ said so) or `OUT_OF_MEMORY` (for a scratch buffer).
 
 A vector loop becomes a main loop over whole groups of lanes and a loop of at most a few masked turns over the rest. Where
 strides are known only at run time there are two versions of it, chosen by one test: all rows contiguous, or any strides.
+Of light bodies without accumulators the contiguous version runs its masked turns before the main loop too, over the elements
+up to an aligned one; where all that it does is to copy, it is a call of memmove.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from tensorjit.ir.kernel import (
     If,
     Kernel,
     Let,
+    Load,
     Reduction,
     Scratch,
     Stmt,
@@ -54,6 +57,12 @@ __all__ = ["Target", "emit_kernel", "kernel_type"]
 
 STRIP = 1 << 16
 """The work of an innermost loop between two looks at the budget."""
+
+WORTH_ALIGNING = 1 << 12
+"""The bytes of a row from which on its elements before the first aligned one are handled apart."""
+
+COPIED_AT_ONCE = 1 << 22
+"""The elements that are copied between two looks at the budget."""
 
 LARGE_BODY = 256
 """Expression nodes from which on a body is written once, masked, and not twice."""
@@ -414,19 +423,86 @@ class _Writer(Writer):
         self._take(names, self.join(incoming))
 
     def _vector_version(self, loop: For, extent: ir.Value, times: int) -> None:
-        lanes = facts.lanes(loop)
+        lanes, width = facts.lanes(loop), facts.lanes(loop) * times
+        if self._copy(loop, extent):
+            return
+        head = self._lanes_to_alignment(loop, extent)
         with self._inside(loop):
             self.vector_level = self.level
-            start, bounded = I64(0), False
-            if facts.size(loop.body) < LARGE_BODY:
-                start = self.b.and_(extent, I64(-lanes * times))
-                self.width = lanes * times
-                self._strips(loop, I64(0), start, self.width, lambda index: self._lanes_turn(loop, index, None))
-                bounded = True
-            self.width = lanes
-            how = self._few if bounded else self._strips
-            how(loop, start, extent, lanes, lambda index: self._lanes_turn(loop, index, extent))
+            if facts.size(loop.body) >= LARGE_BODY:
+                self.width = lanes
+                self._strips(loop, I64(0), extent, lanes, lambda index: self._lanes_turn(loop, index, extent))
+            elif head is None:
+                self._main_and_rest(loop, I64(0), self.b.and_(extent, I64(-width)), extent, width)
+            else:
+                self._aligned(loop, head, extent, width)
             self.width, self.vector_level, self.index = 1, 0, None
+
+    def _main_and_rest(self, loop: For, start: ir.Value, middle: ir.Value, stop: ir.Value, width: int) -> None:
+        """Whole groups of lanes from start to middle, and the few elements from there to stop under a mask."""
+        self.width = width
+        self._strips(loop, start, middle, width, lambda index: self._lanes_turn(loop, index, None))
+        self.width = lanes = facts.lanes(loop)
+        self._few(loop, middle, stop, lanes, lambda index: self._lanes_turn(loop, index, stop))
+
+    def _aligned(self, loop: For, head: ir.Value, extent: ir.Value, width: int) -> None:
+        """Two turns of the same code: the first, left out where nothing is to do, has the masked elements up to an aligned
+        one; the second has the rest."""
+        b = self.b
+        middle = b.add(head, b.and_(b.sub(extent, head), I64(-width)))
+
+        def turn(index: ir.Value, _: object) -> tuple[()]:
+            first = self.b.icmp_signed("==", index, I64(0))
+            start, main, stop = (self.b.select(first, x, y) for x, y in ((I64(0), head), (I64(0), middle), (head, extent)))
+            self._main_and_rest(loop, start, main, stop, width)
+            return ()
+
+        from_start = b.icmp_signed("==", head, I64(0))
+        self.repeat(b.zext(from_start, I64), I64(2), 1, (), turn, certain=True)
+
+    def _lanes_to_alignment(self, loop: For, extent: ir.Value) -> ir.Value | None:
+        """How many elements to handle before the widest one that a light loop stores (else loads) is at a whole vector:
+        a store that crosses cache lines takes twice the time. None: it does not matter, or order is what decides."""
+        if self._live(loop.body) or facts.weight(loop.body) > 1 or self.assumed is None:
+            return None
+        places = facts.walked(loop)
+        if not places:
+            return None
+        b, place = self.b, max(places, key=lambda p: self.views[p.view].memory.dtype.size)
+        size = self.views[place.view].memory.dtype.size
+        room = stack_room(self.setup, PTR)  # through memory: this LLVM miscompiles ptrtoint
+        b.store(self._first_address(loop, place), room)
+        distance = b.and_(b.neg(b.load(room, typ=I64)), I64(facts.VECTOR_BYTES - 1))
+        enough = b.icmp_signed(">=", extent, I64(WORTH_ALIGNING // size))
+        return b.select(enough, b.udiv(distance, I64(size)), I64(0))
+
+    def _first_address(self, loop: For, place: Load | Store) -> ir.Value:
+        """The address of a place that a loop walks, at the loop's index 0."""
+        outer, self.env = self.env, {**self.env, loop.index: self.constant(0)}
+        pointer, _, _ = self._locate(self.views[place.view], [self.evaluate(i) for i in place.indices])
+        self.env = outer
+        return pointer.register
+
+    def _copy(self, loop: For, extent: ir.Value) -> bool:
+        """Leave a loop that only copies elements side by side to the C library, which knows the processor's best way."""
+        pair = facts.copied(loop)
+        if pair is None or self.assumed is None:
+            return False
+        b, (size,) = self.b, {self.views[p.view].memory.dtype.size for p in pair}
+        source, target = (self._first_address(loop, p) for p in pair)
+        for place in pair:
+            self._row_step(self.views[place.view], [(facts.walked_axis(loop, place), 1)])
+
+        def chunk(index: ir.Value, _: object) -> tuple[()]:
+            left, at = b.sub(extent, index), b.mul(index, I64(size))
+            count = b.select(b.icmp_signed("<", left, I64(COPIED_AT_ONCE)), left, I64(COPIED_AT_ONCE))
+            places = [b.gep(start, [at], source_etype=I8) for start in (target, source)]
+            b.call(libc_function(b.module, "memmove"), [*places, b.mul(count, I64(size))])  # in place is allowed
+            self.charge(count)
+            return ()
+
+        self.repeat(I64(0), extent, COPIED_AT_ONCE, (), chunk, certain=True)
+        return True
 
     def _lanes_turn(self, loop: For, index: ir.Value, stop: ir.Value | None) -> None:
         """One turn of a vector loop; with `stop`, only the lanes before it count."""
