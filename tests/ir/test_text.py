@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tensorjit.errors import FormatError, Loc
-from tensorjit.ir import parser
 from tensorjit.ir.dims import maximum, symbol
 from tensorjit.ir.dtypes import F32, F64, I64
 from tensorjit.ir.graph import Builder, Graph, Value
 from tensorjit.ir.kernel import Const, For, Kernel, Ref, Store, ViewParam
 from tensorjit.ir.parser import parse_graph, parse_kernel
 from tensorjit.ir.printer import Opaque, attr_text, print_graph, print_kernel
+from tensorjit.ir.tokens import MAX_NESTING
 from tensorjit.ir.types import NP_BOOL, PY_BOOL, ArrayType, Type
 from tensorjit.ir.verifier import verify_graph, verify_kernel
 from tests.ir.strategies import graphs, kernels
@@ -245,5 +245,5 @@ def test_deep_graphs_print_whatever_their_depth() -> None:
         block = b.block(("return", []))
     text = print_graph(Graph("deep", block))
     verify_graph(Graph("deep", block))
-    with pytest.raises(FormatError, match=f"deeper than {parser.MAX_NESTING}"):
+    with pytest.raises(FormatError, match=f"deeper than {MAX_NESTING}"):
         parse_graph(text)
