@@ -11,6 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, overload
 
 from tensorjit.config import changed
+from tensorjit.loading import collector_paused
 
 if TYPE_CHECKING:
     from tensorjit.compiled import ScriptFunction
@@ -81,7 +82,8 @@ def trace(
     array([0., 2., 4., 6.])
     """
     changed(options)
-    from tensorjit.traced import Traced  # noqa: PLC0415  (loads the tracer)
+    with collector_paused():
+        from tensorjit.traced import Traced  # noqa: PLC0415
 
     traced = Traced(function, options, strict=strict)
     args, kwargs = example_arguments(example_inputs), dict(example_kwarg_inputs or {})
@@ -102,6 +104,7 @@ def example_arguments(examples: Any) -> tuple[Any, ...]:
 
 def compiled() -> Any:
     """The module of the compiled objects; it loads when it is first needed."""
-    from tensorjit import compiled as objects  # noqa: PLC0415
+    with collector_paused():
+        from tensorjit import compiled as objects  # noqa: PLC0415
 
     return objects

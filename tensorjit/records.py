@@ -93,10 +93,10 @@ class _Fields:
 def _init(cls: type, names: tuple[str, ...], defaults: Mapping[str, Any], *, frozen: bool) -> Callable[..., None]:
     space: dict[str, Any] = {"MISSING": MISSING}
     given: list[Any] = []
-    factories = []
+    factories: list[int] = []
     for k, name in enumerate(names):
         default = defaults.get(name, MISSING)
-        factory = MISSING
+        factory: Any = MISSING
         if isinstance(default, Field):
             default, factory = default.default, default.default_factory
         if factory is not MISSING:

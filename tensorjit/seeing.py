@@ -95,9 +95,9 @@ class Lowered:
 
 def kernels_of(lowered: Graph) -> Iterator[Any]:
     """The kernels of a lowered graph, each once."""
-    seen: set[str] = set()
+    seen: set[Kernel] = set()
     for op in lowered.walk():
         kernel = op.attrs.get("kernel")
-        if kernel is not None and kernel.name not in seen:
-            seen.add(kernel.name)
+        if kernel is not None and kernel not in seen:
+            seen.add(kernel)
             yield kernel

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tensorjit.backends.llvm.support import build_support
+from tensorjit.backends.llvm.support import PARTS, build
 from tensorjit.records import dataclass
 
 COMPILER = (
@@ -48,11 +48,25 @@ def test_compiling_starts_no_process() -> None:
     assert loaded_after("import tensorjit.backends.llvm.compile", ("ctypes.util", "subprocess")) == []
 
 
-def test_cold_support_functions_are_not_optimised() -> None:
-    hot = {"tj_rt_release", "tj_rt_is_array"}
-    defined = [f for f in build_support().functions if not f.is_declaration]
-    assert {f.name for f in defined if "optnone" not in f.attributes} == hot
-    assert all("nounwind" in f.attributes for f in defined)
+def test_support_functions_that_calls_go_through_are_optimised() -> None:
+    assert [name for part in PARTS if part.optimised for name in part.emitters] == ["tj_rt_release", "tj_rt_is_array"]
+    for part in PARTS:
+        defined = [f for f in build(part).functions if not f.is_declaration]
+        assert [f.name for f in defined] == list(part.emitters)
+        assert all("nounwind" in f.attributes for f in defined)
+
+
+def test_the_overlap_check_is_compiled_when_it_is_needed() -> None:
+    program = """
+import numpy, tensorjit
+from tensorjit.backends.llvm import support
+made = []
+build = support.build
+support.build = lambda part: made.append(part.name) or build(part)
+tensorjit.script(lambda x: x + 1)(numpy.ones(3))
+assert made == ["calls", "ends"], made
+"""
+    loaded_after(program, ())
 
 
 # -- records: dataclasses, quickly made --------------------------------------------------------------

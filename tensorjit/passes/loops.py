@@ -6,7 +6,7 @@ that knows all it needs.
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
 from typing import final
@@ -131,7 +131,7 @@ class _Writer:
         names = tuple(o.name for o in r.members if _is_work(o, r))
         body = tuple(self.scopes[0].body)
         kernel = Kernel("", views, (*self.scalars.values(), *sizes), body, tuple(self.scratch), names)
-        name = "k_" + hashlib.sha256(repr(kernel).encode()).hexdigest()[:20]
+        name = f"k_{zlib.crc32(repr(kernel).encode()):08x}"  # not hashlib: it loads OpenSSL
         return Written(replace(kernel, name=name), tuple(self.operands.values()), tuple(self.scalars), tuple(self.sizes))
 
     # -- arrays ------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
-import sysconfig
 from typing import Any, final
 
 import numpy as np
@@ -60,7 +59,7 @@ DOUBLE = ir.DoubleType()
 PTR = ir.PointerType()
 VOID = ir.VoidType()
 
-FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+FREE_THREADED = "t" in getattr(sys, "abiflags", "")
 """Built without a GIL: reference counts and counters are shared between running threads."""
 
 INLINE_REFCOUNT = (

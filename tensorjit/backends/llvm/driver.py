@@ -14,6 +14,7 @@ import warnings
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -129,7 +130,7 @@ class Driver:
         self.released = False  # the GIL may be, in a loop around
         self.side = self.base = "numpy"  # whose flags are raised now, and at the ends of blocks
         self.nullable: set[int] = set()  # ids of registers: the object of an array that may have none
-        self.kernels: dict[str, ir.Function] = {}
+        self.kernels: dict[str, tuple[Kernel, ir.Function]] = {}
         self.memory = _Memory(graph) if self.wants_pipeline else None
         self.host: HostBuilder
         self.args: list[Any] = []
@@ -641,11 +642,20 @@ def _empty(d: Driver, op: Op) -> None:
 # -- kernels and libraries -------------------------------------------------------------------------------------
 
 
+def _kernel_function(d: Driver, kernel: Kernel) -> ir.Function:
+    """The function of a kernel, one for all that are equal; two of one name are not when their checksums happen to agree."""
+    known = d.kernels.get(kernel.name)
+    if known is not None and known[0] != kernel:
+        return _kernel_function(d, replace(kernel, name=f"{kernel.name}_"))
+    if known is None:
+        known = d.kernels[kernel.name] = (kernel, emit_kernel(d.host.module, kernel, d.target))
+    return known[1]
+
+
 @emits("launch")
 def _launch(d: Driver, op: Op) -> None:
     kernel: Kernel = op.attrs["kernel"]
-    if kernel.name not in d.kernels:
-        d.kernels[kernel.name] = emit_kernel(d.host.module, kernel, d.target)
+    function = _kernel_function(d, kernel)
     args: list[ir.Value] = [d.host.context]
     for value in op.operands[: len(kernel.views)]:
         array = d.env[value]
@@ -656,10 +666,10 @@ def _launch(d: Driver, op: Op) -> None:
     args += [d.dim(size) for size in op.attrs["sizes"]]
     work = op.attrs.get("work", 0)
     if d.released or (isinstance(work, int) and work <= GIL_WORK):
-        status = d.emit.call(d.kernels[kernel.name], args)
+        status = d.emit.call(function, args)
     else:
         with d.host.without_gil(d.emit.icmp_signed(">", d.dim(work), I64(GIL_WORK))):
-            status = d.emit.call(d.kernels[kernel.name], args)
+            status = d.emit.call(function, args)
     if kernel.scratch:
         _check_memory(d, status)
     else:

@@ -95,6 +95,10 @@ def _create_machine(target: Target) -> llvm.TargetMachine:
     )
 
 
+def _create_cold_machine(triple: str) -> llvm.TargetMachine:
+    return llvm.Target.from_triple(triple).create_target_machine(opt=0, reloc="pic", codemodel="small")
+
+
 class Library:
     """Linked code. It lives until `close`, or until the last reference to this object goes.
 
@@ -146,6 +150,12 @@ class Engine:
         `pipeline=True` runs the default O3 pipeline after them (for loops that LLVM is to vectorise)."""
         with self._parsed(module, passes, pipeline) as parsed:
             return bytes(self._machine.emit_object(parsed))
+
+    def compile_cold(self, module: ir.Module | str) -> bytes:
+        """The object file of host code that seldom runs: not optimised, in a fifth of the time. Vectors are not for it: without
+        optimisation LLVM aborts on AVX-512, so this is code for any CPU of the architecture."""
+        with self._parsed(module, (), False) as parsed:
+            return bytes(_create_cold_machine(self.target.triple).emit_object(parsed))
 
     def as_llvm(self, module: ir.Module | str, passes: Sequence[str] = (), *, pipeline: bool = False) -> str:
         """The LLVM text of `module` after the passes."""

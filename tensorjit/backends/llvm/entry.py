@@ -52,7 +52,7 @@ from tensorjit.backends.llvm.abi import (
 )
 from tensorjit.backends.llvm.engine import Engine, Library, default_engine
 from tensorjit.backends.llvm.pyapi import Constants, HostBuilder
-from tensorjit.backends.llvm.support import support_symbols
+from tensorjit.backends.llvm.support import support_address
 from tensorjit.backends.llvm.symbols import declare, host_symbols
 from tensorjit.passes.specialise.state import MISSING, Source
 from tensorjit.records import dataclass
@@ -554,7 +554,7 @@ class LinkedEntry:
 
     def set_next(self, address: int | None) -> None:
         """Where a call goes that this entry does not serve: another entry, or (None) to Python."""
-        self._next.value = support_symbols()["tj_rt_miss"] if address is None else address
+        self._next.value = support_address("tj_rt_miss") if address is None else address
 
     def close(self) -> None:
         """Free the code; nothing may call it any more, and `in_use` must be zero."""
@@ -573,7 +573,8 @@ def link_entry(
     what they need."""
     names = [name for name, value in code.module.globals.items() if _is_open(value)]
     constants = {f"tj_const_{i}": id(value) for i, value in enumerate(code.constants.objects)}
-    resolved = {**support_symbols(), **host_symbols(names), **constants, **(symbols or {})}
+    support = {name: support_address(name) for name in names if name.startswith("tj_rt_")}
+    resolved = {**support, **host_symbols(names), **constants, **(symbols or {})}
     needed = {name: resolved[name] for name in [*names, *(symbols or {})] if name in resolved}
     library = engine.link(data, needed, exports=_EXPORTS, keep=[*code.constants.objects, *keep])
     return LinkedEntry(library)

@@ -1,4 +1,6 @@
-"""The support library: what every entry shares, compiled once a process, so that entries are small: they cost LLVM by the block.
+"""The support library: what every entry shares, compiled once a process, in parts as they are needed.
+
+Entries that call them are small: they cost LLVM by the block.
 
 tj_rt_miss           the end of a chain of entries: hand the call to Python, `self._unserved(*args, **kwargs)`
 tj_rt_release        drop the owned references in an array of slots
@@ -12,9 +14,9 @@ tj_rt_self_overlaps  may two elements of one array share memory?
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType
+from typing import Final, final
 
 from llvmlite import ir
 
@@ -30,51 +32,52 @@ from tensorjit.backends.llvm.abi import (
     global_variable,
     stack_room,
 )
-from tensorjit.backends.llvm.engine import Engine, Library, default_engine
+from tensorjit.backends.llvm.engine import Library, default_engine
 from tensorjit.backends.llvm.symbols import FUNCTIONS, declare, host_symbols, object_symbol
+from tensorjit.records import dataclass
 
-__all__ = ["build_support", "support_symbols"]
+__all__ = ["PARTS", "build", "support_address"]
 
-_EXPORTS = tuple(name for name in FUNCTIONS if name.startswith("tj_rt_"))
 _METHOD = "tj_const_unserved"  # the string "_unserved"
 _ARRAY_TYPE = "tj_np_PyArray_Type"
 
 
-def support_symbols() -> Mapping[str, int]:
-    """The addresses of the support functions; compiles them at the first use."""
-    return _support()[1]
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Functions that are compiled together, when one of them is first needed. Optimising takes four times as long: for those that
+    calls go through."""
+
+    name: str
+    emitters: Mapping[str, Callable[[ir.Module], None]]
+    optimised: bool = False
+
+
+def support_address(name: str) -> int:
+    """The address of a support function."""
+    return _library(next(part for part in PARTS if name in part.emitters)).address(name)
 
 
 @functools.cache
-def _support() -> tuple[Library, Mapping[str, int]]:
-    engine = default_engine()
-    library = link_support(engine, engine.compile_ir(build_support()))
-    return library, MappingProxyType({name: library.address(name) for name in _EXPORTS})
-
-
-def link_support(engine: Engine, data: bytes) -> Library:
-    """Link the object made of `build_support`."""
-    name = "_unserved"
+def _library(part: Part) -> Library:
+    engine, module = default_engine(), build(part)
+    data = engine.compile_ir(module) if part.optimised else engine.compile_cold(module)
+    method = "_unserved"
     symbols = host_symbols([_ARRAY_TYPE, *(name for name in FUNCTIONS if name.startswith("tj_py_"))])
-    return engine.link(data, symbols | {_METHOD: id(name)}, exports=_EXPORTS, keep=[name])
+    return engine.link(data, symbols | {_METHOD: id(method)}, exports=list(part.emitters), keep=[method])
 
 
-def build_support() -> ir.Module:
-    """The module of all support functions."""
-    module = ir.Module("tj_support")
-    for emit in (_emit_release, _emit_is_array):
-        emit(module)
-    for emit in (_emit_miss, _emit_fail, _emit_report, _emit_poll, _emit_self_overlaps):
+def build(part: Part) -> ir.Module:
+    """The module of a part."""
+    module = ir.Module(f"tj_support_{part.name}")
+    for emit in part.emitters.values():
         emit(module)
     return module
 
 
-def _define(module: ir.Module, name: str, *, cold: bool = True) -> tuple[ir.Function, ir.IRBuilder]:
+def _define(module: ir.Module, name: str) -> tuple[ir.Function, ir.IRBuilder]:
     function = declare(module, name)
     function.attributes.add("nounwind")
-    if cold:  # not worth optimising: that takes three times as long
-        function.attributes.add("noinline")
-        function.attributes.add("optnone")
     return function, ir.IRBuilder(function.append_basic_block("entry"))
 
 
@@ -107,7 +110,7 @@ def counted_loop(b: ir.IRBuilder, count: ir.Value, first: int = 0) -> Iterator[i
 
 
 def _emit_release(module: ir.Module) -> None:
-    function, b = _define(module, "tj_rt_release", cold=False)
+    function, b = _define(module, "tj_rt_release")
     slots, count = function.args
     with counted_loop(b, count) as index:
         slot = b.gep(slots, [index], source_etype=PTR)
@@ -119,7 +122,7 @@ def _emit_release(module: ir.Module) -> None:
 
 
 def _emit_is_array(module: ir.Module) -> None:
-    function, b = _define(module, "tj_rt_is_array", cold=False)
+    function, b = _define(module, "tj_rt_is_array")
     value, number, other_number, rank, wanted, mask = function.args
 
     def field(base: ir.Value, offset: int, kind: ir.Type) -> ir.Value:
@@ -230,3 +233,10 @@ def _emit_self_overlaps(module: ir.Module) -> None:
         collides = b.and_(collides, b.icmp_signed(">", extent, I64(0)))
         b.store(b.or_(b.load(found, typ=I32), b.zext(collides, I32)), found)
     b.ret(b.load(found, typ=I32))
+
+
+PARTS: Final = (
+    Part("calls", {"tj_rt_release": _emit_release, "tj_rt_is_array": _emit_is_array}, optimised=True),
+    Part("ends", {"tj_rt_miss": _emit_miss, "tj_rt_fail": _emit_fail, "tj_rt_report": _emit_report, "tj_rt_poll": _emit_poll}),
+    Part("overlap", {"tj_rt_self_overlaps": _emit_self_overlaps}),
+)
