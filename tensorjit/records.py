@@ -95,7 +95,7 @@ def _init(cls: type, names: tuple[str, ...], defaults: Mapping[str, Any], *, fro
     given: list[Any] = []
     factories: list[int] = []
     for k, name in enumerate(names):
-        default = defaults.get(name, MISSING)
+        default: Any = defaults.get(name, MISSING)
         factory: Any = MISSING
         if isinstance(default, Field):
             default, factory = default.default, default.default_factory

@@ -63,7 +63,7 @@ from tensorjit.backends.llvm import support
 made = []
 build = support.build
 support.build = lambda part: made.append(part.name) or build(part)
-tensorjit.script(lambda x: x + 1)(numpy.ones(3))
+tensorjit.trace(lambda x: x + 1, numpy.ones(3))
 assert made == ["calls", "ends"], made
 """
     loaded_after(program, ())
