@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Literal, final
 
 from tensorjit.records import dataclass
@@ -45,7 +45,7 @@ class Options:
             raise ValueError("cache_size is at least 1")
 
 
-NAMES = tuple(f.name for f in fields(Options))
+NAMES = Options.__match_args__
 
 
 def _from_environment() -> Options:
