@@ -330,11 +330,7 @@ def _converted(b: TypedBuilder, x: Abstract, dtype: Abstract, order: Abstract, c
     value = b.value(x)
     assert isinstance(value.type, ArrayType)
     layout = _layout(b, order, value)
-    wants = b.static(order, "order") in ("C", "F") and value.type.layout != layout and value.type.rank > 0
-    if wants and copy is not True and value.type.rank == 1:
-        b.refuse("an array that is copied only where its stride is not 1", "call .copy()")
-    if wants and copy is not True and value.type.layout == "A":
-        b.refuse("an array that is copied only where its layout needs it", "call .copy()")
+    wants = b.static(order, "order") in ("C", "F") and not _has_layout(value.type, layout)
     changed = to is not None and to is not value.type.dtype
     if copy is False and (changed or wants):
         b.fail("ValueError", "Unable to avoid copy while creating an array as requested.")
@@ -343,7 +339,14 @@ def _converted(b: TypedBuilder, x: Abstract, dtype: Abstract, order: Abstract, c
         assert to is not None
         result = b.value(b.cast(value, to))
         return b.copy(result, layout) if isinstance(result.type, ArrayType) and result.type.layout != layout else result
+    if wants and copy is not True and value.type.layout == "A":  # only a look at the strides tells: NumPy's
+        return b.library("numpy.asarray", (value,), ArrayType(value.type.dtype, value.type.shape, layout), order=layout)
     return b.copy(value, layout) if copy is True or wants else value
+
+
+def _has_layout(t: ArrayType, layout: Layout) -> bool:
+    """Whether an array is known to be contiguous in that order."""
+    return t.layout == layout or (t.layout != "A" and sum(d != 1 for d in t.shape) < 2)
 
 
 def _asarray(

@@ -28,6 +28,7 @@ NONE = Static(None)
 FALSE = Static(False)
 TRUE = Static(True)
 NO_VALUE = Static(np._NoValue)
+_EMPTY, _NO_FREEDOM = "Mean of empty slice", "Degrees of freedom <= 0 for slice"
 
 
 @final
@@ -229,6 +230,13 @@ def _position_rule(name: str) -> Rule:
 # -- composed ------------------------------------------------------------------------------------------------------
 
 
+def _warn_where(b: TypedBuilder, condition: Abstract, message: str) -> None:
+    """Warn, at run time, if a condition holds anywhere."""
+    array = b.as_array(condition)
+    times = reduce_over(b, "sum", Over(array, tuple(range(b.rank(array))), False), Loop((I64,), I64))
+    b.warn("eq", b.dim(times), 0, "RuntimeWarning", message)
+
+
 def _count_nonzero(b: TypedBuilder, a: Abstract, axis: Abstract = NONE, *, keepdims: Abstract = FALSE) -> Abstract:
     o = over(b, a, axis, keepdims)
     truth = b.cast(o.x, BOOL)
@@ -270,7 +278,9 @@ def _mean(
     o = over(b, a, axis, keepdims)
     count, plain = _items(b, o, where, o.keepdims)
     if plain:
-        b.warn("gt", o.count, 0, "RuntimeWarning", "Mean of empty slice")
+        b.warn("gt", o.count, 0, "RuntimeWarning", _EMPTY)
+    else:
+        _warn_where(b, b.elementwise("equal", count, Static(0)), _EMPTY)
     own = b.strong_dtype(o.x)
     work = _working(b, o.x, dtype)
     half = work is None and own is F16
@@ -318,8 +328,9 @@ def _freedom(b: TypedBuilder, o: Over, count: Abstract, plain: bool, ddof: Abstr
     known = ddof.value if isinstance(ddof, Static) else None
     if plain and type(known) is int:
         left = o.count - known
-        b.warn("gt", left, 0, "RuntimeWarning", "Degrees of freedom <= 0 for slice")
+        b.warn("gt", left, 0, "RuntimeWarning", _NO_FREEDOM)
         return number(b, dims.maximum(left, 0), I64)
+    _warn_where(b, b.elementwise("greater_equal", ddof, count), _NO_FREEDOM)
     return b.elementwise("maximum", b.elementwise("subtract", count, ddof), Static(0))
 
 
@@ -375,12 +386,29 @@ def _without_nan(rule: Rule, neutral: int) -> Rule:
 
 def _nanmean(
     b: TypedBuilder, a: Abstract, axis: Abstract = NONE, dtype: Abstract = NONE, out: Abstract = NONE,
-    keepdims: Abstract = FALSE,
+    keepdims: Abstract = FALSE, *, where: Abstract = TRUE,
 ) -> Abstract:  # fmt: skip
     x = b.array(a)
-    if b.strong_dtype(x).kind not in "fc":
-        return _mean(b, x, axis, dtype, out, keepdims)
-    b.refuse("np.nanmean of floats", "np.mean(x, where=~np.isnan(x)) is compiled")
+    own, given = b.strong_dtype(x), b.dtype_argument(dtype)
+    if own.kind not in "fc":
+        return _mean(b, x, axis, dtype, out, keepdims, where=where)
+    if given is not None and given.kind not in "fc":
+        b.fail("TypeError", "If a is inexact, then dtype must be inexact")
+    if own.kind == "c" and given is not None and given.kind != "c":
+        b.refuse("np.nanmean of complex numbers in a real dtype", "take .real first")
+    if isinstance(out, Value) and b.strong_dtype(out) is not (given or own):
+        b.refuse("np.nanmean into an `out` of another dtype", "store the result: out[...] = np.nanmean(x)")
+    there = b.elementwise("logical_not", b.elementwise("isnan", x))
+    there = there if is_true(where) else b.elementwise("logical_and", where, there)
+    o, to = over(b, x, axis, keepdims), given or own
+    count, _ = _items(b, o, there, o.keepdims)
+    total = reduce_over(b, "sum", masked(b, o, there, Static(0)), Loop((to,), to))
+    empty = b.elementwise("equal", count, Static(0))
+    _warn_where(b, empty, _EMPTY)
+    # without 0 / 0: NumPy silences it
+    mean = divided(b, total, b.elementwise("maximum", count, Static(1)))
+    nan = b.as_dtype(Static(float("nan")), to)
+    return finish(b, b.apply("select", (empty, nan, mean), Loop((BOOL, to, to), to)), out)
 
 
 # -- the rows ------------------------------------------------------------------------------------------------------

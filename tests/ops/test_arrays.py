@@ -94,7 +94,7 @@ def test_array(check: Any) -> None:
     use(check, np.array, (1, 2), dtype="f4")
     use(check, np.array, 3)
     use(check, np.array, [])
-    for function in (np.array, np.asarray, np.copy, np.ascontiguousarray):
+    for function in (np.array, np.asarray, np.copy, np.ascontiguousarray, np.asfortranarray):
         use(check, function, M)
         use(check, function, M[0])
     use(check, np.array, M, dtype="i4", ndmin=3)
@@ -280,6 +280,17 @@ def test_products(check: Any) -> None:
     use(check, np.outer, np.arange(3), M[0])
     if hasattr(np, "vecdot"):
         use(check, np.vecdot, M, M[0])
+
+
+@pytest.mark.parametrize("function", [np.ascontiguousarray, np.asfortranarray])
+def test_an_array_that_is_contiguous_already_is_given_back(function: Any, backend: Any, build: Any) -> None:
+    for x in (np.arange(6.0), np.arange(12.0)[::2], X, X.T, X[:, ::2], np.arange(3.0).reshape(1, 3)):
+        row = find(function)
+        assert row is not None
+        found = backend(build(lambda b, a, row=row: b.call(row.name, a), [x]), [x])
+        assert (found is x) == (function(x) is x)
+        assert found.strides == function(x).strides
+        np.testing.assert_array_equal(found, x)
 
 
 def test_library(check: Any) -> None:

@@ -125,10 +125,29 @@ def test_warnings(backend: Any, build: Any, observe: Any) -> None:
         ("mean", np.zeros(0), {}, "Mean of empty slice"),
         ("var", np.zeros(1), {"ddof": 1}, "Degrees of freedom <= 0 for slice"),
         ("var", np.zeros(0), {}, "Degrees of freedom <= 0 for slice"),
+        ("mean", np.ones((2, 2)), {"axis": 0, "where": np.array([True, False])}, "Mean of empty slice"),
+        ("mean", np.ones(2), {"where": np.zeros(2, bool)}, "Mean of empty slice"),
+        ("std", np.ones(3), {"ddof": 2, "where": np.array([True, True, False])}, "Degrees of freedom <= 0 for slice"),
+        ("nanmean", np.array([np.nan, np.nan]), {}, "Mean of empty slice"),
+        ("nanmean", np.array([[np.nan, 1.0], [np.nan, np.nan]]), {"axis": 0}, "Mean of empty slice"),
     ]
     for name, x, keywords, text in cases:
-        graph = build(lambda b, a, name=name, keywords=keywords: b.call(name, a, **{k: of(v) for k, v in keywords.items()}), [x])
-        assert text in observe(lambda graph=graph, x=x: backend(graph, [x])).warnings
+        arrays = {k: v for k, v in keywords.items() if isinstance(v, np.ndarray)}
+        known = {k: of(v) for k, v in keywords.items() if k not in arrays}
+
+        def rule(b: Any, a: Any, *given: Any, name: str = name, names: Any = tuple(arrays), known: Any = known) -> Any:
+            return b.call(name, a, **known, **dict(zip(names, given, strict=True)))
+
+        args = [x, *arrays.values()]
+        graph = build(rule, args)
+        assert text in observe(lambda graph=graph, args=args: backend(graph, args)).warnings
+
+
+def test_a_mean_of_some_elements_does_not_warn_where_there_are_some(backend: Any, build: Any, observe: Any) -> None:
+    args = [np.array([1.0, np.nan]), np.array([True, False])]
+    for name in ("mean", "nanmean", "var"):
+        graph = build(lambda b, a, m, name=name: b.call(name, a, where=m), args)
+        assert not observe(lambda graph=graph: backend(graph, args)).warnings
 
 
 def test_sequences(check: Any) -> None:
@@ -141,3 +160,18 @@ def test_nan_left_out(check: Any) -> None:
     for name in ("nansum", "nanprod"):
         close(name, getattr(np, name), check, x, axis=1)
         close(name, getattr(np, name), check, array(np.int16, (2, 2)))
+
+
+def test_mean_of_what_is_not_nan(check: Any) -> None:
+    for dtype in "efdFD":
+        x = np.array([[1.0, np.nan, 2.0], [np.nan, 4.0, 6.0]]).astype(dtype)
+        for keywords in ({}, {"axis": 0}, {"axis": 1, "keepdims": True}, {"dtype": "D" if dtype in "FD" else "d"}):
+            close("nanmean", np.nanmean, check, x, **keywords)
+        check(
+            lambda b, a, m: b.call("nanmean", a, axis=Static(0), where=m),
+            lambda a, m: np.nanmean(a, axis=0, where=m), x, np.array([[True, True, True], [True, True, False]]),
+        )  # fmt: skip
+        out = lambda a, o: np.nanmean(a, 0, out=o)  # noqa: E731
+        check(lambda b, a, o: b.call("nanmean", a, Static(0), out=o), out, x, np.zeros(3, dtype))
+    close("nanmean", np.nanmean, check, array(np.int16, (2, 2)))
+    close("nanmean", np.nanmean, check, np.array([1.0, np.nan]), dtype="i4")
