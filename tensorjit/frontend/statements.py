@@ -98,7 +98,8 @@ def _augmented(fn: Lowering, node: ast.AugAssign) -> None:
     target = node.target
     if isinstance(target, ast.Subscript):
         container, key = fn.expr(target.value), fn.expr(target.slice)
-        fn.effect("inplace_subscript", (container, key, fn.expr(node.value)), node, attrs)
+        old = fn.emit("subscript", (container, key), target)  # before the value, which may change it
+        fn.effect("inplace_subscript", (container, key, old, fn.expr(node.value)), node, attrs)
     elif isinstance(target, ast.Name):
         current = fn.read(target.id, target)
         assign(fn, target, fn.emit("inplace", (current, fn.expr(node.value)), node, attrs, target.id))

@@ -148,8 +148,10 @@ class _Writer:
                 return self._import(stmt)
             case "function":
                 return self._function(stmt)
-            case "set_subscript" | "inplace_subscript":
+            case "set_subscript":
                 return self._store(stmt)
+            case "inplace_subscript":
+                return self._update_item(stmt)
             case _:
                 return self._update(stmt)
 
@@ -249,8 +251,16 @@ class _Writer:
     def _store(self, stmt: Stmt) -> list[str]:
         assert stmt.op is not None
         container, key, value = stmt.trees
-        sign = stmt.op.attrs["op"] if stmt.kind == "inplace_subscript" else ""
-        return [f"{self.text(container, _POSTFIX)}[{self.key(key)}] {sign}= {self.text(value)}"]
+        return [f"{self.text(container, _POSTFIX)}[{self.key(key)}] = {self.text(value)}"]
+
+    def _update_item(self, stmt: Stmt) -> list[str]:
+        assert stmt.op is not None
+        old, value, *place = stmt.trees
+        lines = [f"{self.text(old)} {stmt.op.attrs['op']}= {self.text(value)}"]
+        if place:
+            container, key = place
+            lines.append(f"{self.text(container, _POSTFIX)}[{self.key(key)}] = {self.text(old)}")
+        return lines
 
     def _update(self, stmt: Stmt) -> list[str]:
         assert stmt.op is not None

@@ -85,11 +85,16 @@ class Shaper:
         self.uses: dict[Value, int] = {}
         self.trees: dict[Value, Tree] = {}
         self.home: dict[Value, Value] = {}  # a loop's parameter -> the loop's result, one variable with it
+        self.read_by: dict[Value, Sequence[Value]] = {}  # an item that is read to be updated -> its array and key
         self.shortcut: dict[Op, str] = {}  # an `if` that is `and` or `or`
         self.pinned: set[Value] = set()  # variables that nested functions read by name
         self.no_expression: set[Op] = set()
         for op in graph.walk():
-            for value in op.operands:
+            operands = op.operands
+            if op.name == "inplace_subscript":  # the second use of its array and key does not count: `x[k] += y`
+                self.read_by[operands[2]] = operands[:2]
+                operands = operands[2:]
+            for value in operands:
                 self.uses[value] = self.uses.get(value, 0) + 1
         self._shortcuts(graph.block)
         self.body = self.block(graph.block, _Target())[0]
@@ -164,8 +169,20 @@ class Shaper:
 
     def _flush(self, frame: _Frame) -> None:
         for value in frame.pending:
-            frame.out.append(Stmt("assign", (value,), (self.trees.pop(value),)))
+            tree = self.trees.pop(value)
+            if value in self.read_by:
+                tree = self._read_by_variables(frame, value, tree)
+            frame.out.append(Stmt("assign", (value,), (tree,)))
         frame.pending.clear()
+
+    def _read_by_variables(self, frame: _Frame, value: Value, tree: Tree) -> Tree:
+        """An item read into a variable before it is updated: its array and key are used again, to store it."""
+        for part, text in zip(self.read_by[value], tree.args, strict=True):
+            if text.op is not None and text.op.name not in _LEAVES:
+                self.trees.pop(part, None)
+                frame.out.append(Stmt("assign", (part,), (text,)))
+        assert tree.op is not None
+        return _node(tree.op, [self.tree(part) for part in self.read_by[value]])
 
     def _leaf(self, frame: _Frame, op: Op) -> None:
         value = op.result
@@ -185,6 +202,10 @@ class Shaper:
         if op.name == "set_subscript":
             value, container, key = self._take(frame, (op.operands[2], op.operands[0], op.operands[1]))
             args = [container, key, value]
+        elif op.name == "inplace_subscript":
+            args = self._take(frame, op.operands[2:])
+            if args[0].value is not None:  # read into a variable, because the value is more than an expression
+                args = [*args, *map(self.tree, op.operands[:2])]
         else:
             args = self._take(frame, op.operands)
         if op.name in UPDATES and args[0].op is not None and args[0].op.name == "bound":

@@ -107,7 +107,7 @@ GENERIC_OPS: Mapping[str, _Row] = {
     "unpack": _Row(1, None, attrs={"count": _is_count}, optional={"star": lambda v: v is None or _is_count(v)}),
     "binary": _Row(2, attrs={"op": BINARY.__contains__}),
     "inplace": _Row(2, attrs={"op": BINARY.__contains__}),
-    "inplace_subscript": _Row(3, 0, attrs={"op": BINARY.__contains__}),
+    "inplace_subscript": _Row(4, 0, attrs={"op": BINARY.__contains__}),
     "unary": _Row(1, attrs={"op": UNARY.__contains__}),
     "compare": _Row(2, attrs={"op": COMPARE.__contains__}),
     "truth": _Row(1),

@@ -65,6 +65,11 @@ def assign(b: TypedBuilder, x: Abstract, key: Abstract, value: Abstract) -> None
     b.store(b.view(array, region.shape, region.axes, region.offset), converted(b, value, array))
 
 
+def is_copied(b: TypedBuilder, key: Abstract) -> bool:
+    """Whether x[key] is a fresh array: there is a mask or an index array in the key."""
+    return any(_is_advanced(b, item) for item in _items(key))
+
+
 def converted(b: TypedBuilder, value: Abstract, target: Value) -> Abstract:
     """A number as assignment converts it: through int() into an integer array, which refuses NaN and what does not fit."""
     assert isinstance(target.type, ArrayType)

@@ -239,8 +239,8 @@ class _Run:
     def op_set_subscript(self, op: Op, x: Any, key: Any, value: Any) -> None:
         x[key] = value
 
-    def op_inplace_subscript(self, op: Op, x: Any, key: Any, value: Any) -> None:
-        x[key] = INPLACE[op.attrs["op"]](x[key], value)
+    def op_inplace_subscript(self, op: Op, x: Any, key: Any, old: Any, value: Any) -> None:
+        x[key] = INPLACE[op.attrs["op"]](old, value)
 
     def op_slice(self, op: Op, a: Any, b: Any, c: Any) -> Any:
         return slice(a, b, c)

@@ -230,12 +230,11 @@ def _set_subscript(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -
 
 @handles("inplace_subscript")
 def _inplace_subscript(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> tuple[Abstract, ...]:
-    x, key, value = args
+    x, key, old, value = args
     if not s.b.is_array(x):
         s.b.refuse(f"an item of {describe(x)} is changed in place", "use an array")
-    old = subscript(s, x, key)
     new = inplace(s, op.attrs["op"], old, value)
-    if new is not old:  # an array was changed through its view already
+    if new is not old or indexing.is_copied(s.b, key):  # else an array was changed through its view
         indexing.assign(s.b, x, key, new)
     return ()
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
+from tensorjit.ir.dtypes import F64
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_BOOL, ArrayType, ScalarType
 from tensorjit.ops.abstract import (
@@ -75,6 +76,14 @@ def is_number(x: Abstract) -> bool:
     return isinstance(x, SymInt) or (isinstance(x, Value) and isinstance(x.type, ScalarType) and x.type.python)
 
 
+def _as_complex_takes(b: TypedBuilder, x: Abstract, y: Abstract) -> Abstract:
+    """y, or where Python's complex takes it for the float that it is a subclass of, that float: 2j + np.float64(3) is a complex."""
+    if not is_number(x) or b.is_array(y) or not is_numpy(y) or b.dtype_of(x) is not complex or b.dtype_of(y) is not F64:
+        return y
+    number: Abstract = b.call("py_float", y)
+    return number
+
+
 def binary(b: TypedBuilder, op: str, x: Abstract, y: Abstract) -> Abstract:
     """x op y."""
     if isinstance(x, Poison) or isinstance(y, Poison):
@@ -82,6 +91,7 @@ def binary(b: TypedBuilder, op: str, x: Abstract, y: Abstract) -> Abstract:
     use(b, x)
     use(b, y)
     function, ufunc_row, python_row = BINARY[op]
+    y = _as_complex_takes(b, x, y)
     if is_numpy(x) or is_numpy(y):
         return _numpy(b, op, ufunc_row, x, y)
     if is_static(x) and is_static(y):
@@ -200,6 +210,7 @@ def compare(b: TypedBuilder, op: str, x: Abstract, y: Abstract) -> Abstract:
     if op in ("in", "notin"):
         return _contains(b, x, y, op == "notin")
     function, ufunc_row, python_row = COMPARE[op]
+    y = _as_complex_takes(b, x, y)
     if is_numpy(x) or is_numpy(y):
         if any(isinstance(s, Static) and s.value is None for s in (x, y)) and op in ("==", "!="):
             b.refuse(f"an array compared to None with {op}", "write `is None`")

@@ -1,0 +1,82 @@
+"""Bugs found by comparing with NumPy and Python, each a test named for what went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorjit as tj
+from tests.system.harness import BACKENDS, hold
+
+SCALARS = [np.float64(3), np.float64(-0.0), np.float64("nan"), np.float32(3), np.int8(3), np.bool_(1), np.complex64(1), np.array(3.0)]
+
+
+def complex_first(z: Any, x: Any) -> Any:
+    return 2j + x, 2j - x, 2j * x, 2j / (x + 5), 2j ** abs(x), 2j == x, 2j != x, z + x, z * x, z == x, x + z, x * 2j
+
+
+@pytest.mark.parametrize("x", SCALARS, ids=repr)
+def test_complex_takes_float64_for_a_float(x: Any) -> None:
+    hold(complex_first, lambda: (1 + 2j, x), ulp=4)
+
+
+def bump(x: Any) -> int:
+    x[0] = 100
+    return 5
+
+
+def update_by_call(x: Any, k: Any) -> Any:
+    x[k] += bump(x)
+    return x
+
+
+def update_by_walrus(x: Any, k: Any) -> Any:
+    x[k] += (k := k + 1)
+    return x, k
+
+
+def update_by_division(x: Any, k: Any) -> Any:
+    x[k + 2] += 1 // k
+    return x
+
+
+def update_slice(x: Any, k: Any) -> Any:
+    x[k:] += bump(x) + x[0]
+    return x
+
+
+@pytest.mark.parametrize("function", [update_by_call, update_by_walrus, update_by_division, update_slice])
+def test_augmented_items_are_read_before_the_value(function: Any) -> None:
+    makes = [lambda k=k, t=t: (np.arange(3, dtype=t), k) for k in (0, 1, -1, 3) for t in ("i8", "f8")]
+    hold(function, *makes)
+    for make in makes:
+        space = {"bump": bump}
+        exec(tj.script(function).code, space)
+        hold_plain(space[function.__name__], function, make)
+
+
+def hold_plain(found: Any, wanted: Any, make: Any) -> None:
+    """Plain functions do the same."""
+    outcomes = []
+    for function in (found, wanted):
+        args = make()
+        try:
+            outcomes.append((repr(function(*args)), repr(args)))
+        except Exception as error:
+            outcomes.append((repr(error), repr(args)))
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_updates_through_index_arrays_are_not_lost(backend: str) -> None:
+    """They were: the copy that x[i] is was changed, and not stored."""
+
+    def update(x: Any, i: Any) -> Any:
+        x[i] += 1
+        return x
+
+    for index in (np.array([0, 2]), np.array([True, False, True])):
+        with pytest.raises(tj.CompileError, match="through a mask or an index array"):
+            tj.script(update, backend=backend)(np.arange(3), index)
