@@ -1,5 +1,10 @@
-"""Every op of the op table against NumPy's own function, at 1, 10^3 and 10^6 elements."""
+"""Every op of the op table against NumPy's own function.
 
+In the first dtype that it takes at 1, 10^3 and 10^6 elements; in float32 and int32 at 10^5; reductions along either axis of a
+square and of a tall narrow array.
+"""
+
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,113 +14,122 @@ import numpy as np
 
 import tensorjit
 from bench.jobs import Job, Settings, call, check, write_module
-from bench.measure import Row, measure
+from bench.measure import Contender, Row, measure
 
 SECTION = "ops"
 SIZES = (1, 1_000, 1_000_000)
 DTYPES = ("f8", "i8", "?", "c16")  # an op is measured in the first that it takes
-TOLERANCE = {"f": 1e-13, "c": 1e-12}
-EXTRA = {
-    "clip": "0.2, 0.8",
-    "expand_dims": "0",
-    "swapaxes": "0, 0",
-    "moveaxis": "0, 0",
-}  # after the first argument
+SAMPLED, SAMPLED_SIZE = ("f4", "i4"), 100_000
+AXES = (((1_000, 1_000), 0), ((1_000, 1_000), 1), ((100_000, 10), 0), ((100_000, 10), 1))
+TOLERANCE = {"f8": 1e-12, "c16": 1e-12, "f4": 1e-4}  # of results by their dtype; NumPy adds up columns one by one
+ARGUMENTS = {
+    "clip": "x, 0.2, 0.8", "expand_dims": "x, 0", "swapaxes": "x, 0, 0", "moveaxis": "x, 0, 0", "rollaxis": "x, 0",
+    "roll": "x, 3", "repeat": "x, 2", "tile": "x, 2", "full_like": "x, 0.5", "astype": "x, np.float32", "where": "x, y, z",
+    "concatenate": "(x, y)", "stack": "(x, y)", "vstack": "(x, y)", "hstack": "(x, y)", "column_stack": "(x, y)",
+    "divmod": "x, y", "dot": "x, y", "inner": "x, y", "vecdot": "x, y", "matmul": "x, y",
+}  # fmt: skip
+"""How an op is called that does not take as many arrays as it has operands."""
 SHIFTED = {"arccosh": 1.0}  # what to add to values from 0.1 to 0.9, to be inside the domain
-
-
-CREATION = {
-    "arange",
-    "empty",
-    "eye",
-    "full",
-    "identity",
-    "linspace",
-    "ones",
-    "zeros",
-}  # take sizes, not arrays
+UNSET = {"empty_like"}  # what it gives has no values
+LEFT_OUT = {
+    "arange", "empty", "eye", "full", "identity", "linspace", "ones", "zeros",  # take sizes, not arrays
+    "amin", "amax", "around",  # other names of the same
+    "outer", "copyto", "broadcast_to", "broadcast_arrays", "reshape", "shape", "ndim", "size",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One op: the name NumPy has for it, the dtype it is measured in, how many arrays it takes."""
+    """One case: the name NumPy has for an op, how it is called, and on what."""
 
     name: str
+    arguments: str
     dtype: str
-    arity: int
-
-    def arrays(self, size: int) -> list[Any]:
-        """Its arguments."""
-        return _arrays(self.name, self.dtype, self.arity, size)
+    shape: tuple[int, ...] = (8,)
 
     @property
-    def expression(self) -> str:
-        """How it is called."""
-        names = ", ".join("xyz"[: self.arity])
-        return f"np.{self.name}({names}{', ' + EXTRA[self.name] if self.name in EXTRA else ''})"
+    def params(self) -> list[str]:
+        """The arrays it takes."""
+        return [p for p in "xyz" if p in self.arguments.replace("axis", "")]
+
+    @property
+    def case(self) -> str:
+        """Its name in the report."""
+        size = " x ".join(f"{n:_}" for n in self.shape)
+        axis = self.arguments.partition("axis=")[2]
+        return f"{self.name} {np.dtype(self.dtype).name}, {size}{', axis ' + axis if axis else ''}"
+
+    def arrays(self) -> list[Any]:
+        """Its arguments."""
+        random = np.random.default_rng(0)
+        values = [random.uniform(0.1, 0.9, self.shape) + SHIFTED.get(self.name, 0.0) for _ in self.params]
+        if np.dtype(self.dtype).kind in "iu":
+            values = [1.0 + np.floor(9.0 * value) for value in values]
+        arrays = [value.astype(self.dtype) for value in values]
+        return [arrays[0] > arrays[1], *arrays[1:]] if self.name == "where" else arrays
+
+    def is_taken(self) -> bool:
+        """Whether NumPy computes arrays of it."""
+        try:
+            result = eval(f"np.{self.name}({self.arguments})", {"np": np, **dict(zip(self.params, self.arrays(), strict=True))})
+        except (TypeError, ValueError):
+            return False
+        return isinstance(result, np.ndarray | np.generic | tuple)
 
 
 def jobs() -> Iterator[Job]:
     """The cases: everything in the table that works on whole arrays alone."""
-    ops = [op for name, arity in table() if (op := _find(name, arity)) is not None]
+    ops = list(cases())
+    texts = dict.fromkeys((op.name, op.arguments, ", ".join(op.params)) for op in ops)
     lines = ["import numpy as np"]
-    for op in ops:
-        lines += [f"def {op.name}_op({', '.join('xyz'[: op.arity])}):", f"    return {op.expression}"]
+    for number, (name, arguments, params) in enumerate(texts):
+        lines += [f"def {name}_{number}({params}):", f"    return np.{name}({arguments})"]
     module = write_module("\n".join(lines), "bench_ops")
+    functions = {text: getattr(module, f"{text[0]}_{number}") for number, text in enumerate(texts)}
     for op in ops:
-        for size in SIZES:
-            yield Job(SECTION, _case(op, size), partial(_run, op, getattr(module, f"{op.name}_op"), size))
+        yield Job(SECTION, op.case, partial(_run, op, functions[op.name, op.arguments, ", ".join(op.params)]))
 
 
-def table() -> Iterator[tuple[str, int]]:
-    """The op table, as far as it is needed here: NumPy's names, and how many arrays each takes."""
+def cases() -> Iterator[Op]:
+    """The ops of the table, by dtype and shape."""
+    for name, arguments, over_axes in table():
+        taken = [dtype for dtype in (*DTYPES, *SAMPLED) if Op(name, arguments, dtype).is_taken()]
+        if not taken:
+            continue
+        yield from (Op(name, arguments, taken[0], (size,)) for size in SIZES)
+        yield from (Op(name, arguments, dtype, (SAMPLED_SIZE,)) for dtype in SAMPLED if dtype in taken[1:])
+        if over_axes:
+            yield from (Op(name, f"{arguments}, axis={axis}", taken[0], shape) for shape, axis in AXES)
+
+
+def table() -> Iterator[tuple[str, str, bool]]:
+    """The op table, as far as it is needed here: NumPy's names, how they are called, and whether along an axis."""
     from tensorjit.ops import OPS  # noqa: PLC0415  (the one place that knows the table)
 
     seen: set[str] = set()
     for row in OPS.values():
         for function in row.numpy:
             name = getattr(function, "__name__", "")
-            if name not in seen | CREATION and getattr(np, name, None) is function:
+            if name not in seen | LEFT_OUT and getattr(np, name, None) is function:
                 seen.add(name)
-                yield name, 3 if name == "where" else row.nin
+                keywords = inspect.signature(row.rule).parameters if row.rule else {}
+                reduces = row.kind == "reduction" or {"axis", "keepdims"} <= set(keywords)
+                yield name, ARGUMENTS.get(name, ", ".join("xyz"[: row.nin])), reduces
 
 
-def _find(name: str, arity: int) -> Op | None:
-    """The op in the first dtype that NumPy takes; None where arrays alone do not do (zeros, reshape)."""
-    for dtype in DTYPES:
-        op = Op(name, dtype, arity)
-        try:
-            result = eval(op.expression, {"np": np, **dict(zip("xyz", op.arrays(8), strict=False))})
-        except (TypeError, ValueError):
-            continue
-        return op if isinstance(result, np.ndarray | np.generic) else None
-    return None
-
-
-def _run(op: Op, function: Any, size: int, settings: Settings) -> Row:
-    args = op.arrays(size)
-    expected = function(*args)
+def _run(op: Op, function: Any, settings: Settings) -> Row:
+    args = op.arrays()
     compiled = tensorjit.script(function)
-    check(expected, compiled(*args), "tensorjit", TOLERANCE.get(np.asarray(expected).dtype.kind, 0.0))
-    contenders = [call("tensorjit", compiled, args), _numpy(op, args)]
-    return Row(SECTION, _case(op, size), measure(contenders, rounds=settings.rounds, sample_seconds=1e-3))
+    _compare(op, function(*args), compiled(*args))
+    # NumPy's function itself, not a Python function around it
+    names = {"np": np, "f": getattr(np, op.name), **dict(zip(op.params, args, strict=True))}
+    contenders = [call("tensorjit", compiled, args), Contender("NumPy", f"f({op.arguments})", names)]
+    return Row(SECTION, op.case, measure(contenders, rounds=settings.rounds, sample_seconds=1e-3))
 
 
-def _numpy(op: Op, args: list[Any]) -> Any:
-    """NumPy's function itself, not a Python function around it."""
-    if op.name not in EXTRA:
-        return call("NumPy", getattr(np, op.name), args)
-    return call("NumPy", getattr(np, op.name), [*args, *eval(f"[{EXTRA[op.name]}]")])
-
-
-def _arrays(name: str, dtype: str, arity: int, size: int) -> list[Any]:
-    random = np.random.default_rng(0)
-    values = [random.uniform(0.1, 0.9, size) + SHIFTED.get(name, 0.0) for _ in range(arity)]
-    if dtype == "i8":
-        values = [1.0 + np.floor(9.0 * value) for value in values]
-    arrays = [value.astype(dtype) for value in values]
-    return [arrays[0] > arrays[1], *arrays[1:]] if name == "where" else arrays
-
-
-def _case(op: Op, size: int) -> str:
-    return f"{op.name} {np.dtype(op.dtype).name}, {size:_}"
+def _compare(op: Op, expected: Any, found: Any) -> None:
+    pairs = zip(expected, found, strict=True) if isinstance(expected, tuple) else [(expected, found)]
+    for a, b in pairs:
+        if op.name in UNSET:
+            a, b = np.zeros_like(a), np.zeros_like(b)
+        check(a, b, "tensorjit", TOLERANCE.get(np.asarray(a).dtype.str[1:], 0.0))
