@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,58 @@ def test_updates_through_index_arrays_are_not_lost(backend: str) -> None:
     for index in (np.array([0, 2]), np.array([True, False, True])):
         with pytest.raises(tj.CompileError, match="through a mask or an index array"):
             tj.script(update, backend=backend)(np.arange(3), index)
+
+
+def module(text: str, **names: Any) -> dict[str, Any]:
+    """A namespace of its own with what `text` defines."""
+    space: dict[str, Any] = {"np": np, **names}
+    name = f"<{text}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+    exec(compile(text, name, "exec"), space)
+    return space
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_name_that_comes_to_hide_a_builtin_is_noticed(backend: Any) -> None:
+    space = module("def f(x):\n    return abs(x) + len(x)\n")
+    f = tj.script(space["f"], backend=backend)
+    x = np.array([-1.0, 2.0])
+    for _ in range(2):
+        assert f(x).tolist() == [3.0, 4.0]
+    space["abs"] = np.negative
+    for _ in range(2):
+        assert f(x).tolist() == [3.0, 0.0]
+    del space["abs"]
+    misses = f.cache_info().misses
+    assert f(x).tolist() == [3.0, 4.0]
+    assert f.cache_info().misses == misses == 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_name_that_is_defined_after_a_call_is_noticed(backend: Any) -> None:
+    space = module("def f(x):\n    return x + LATER if x[0] > 0 else helper(x)\n")
+    f = tj.script(space["f"], backend=backend)
+    x = np.array([1.0, 2.0])
+    for _ in range(2):
+        with pytest.raises(NameError, match="name 'LATER' is not defined"):
+            f(x)
+    space["LATER"] = 2
+    assert f(x).tolist() == [3.0, 4.0]
+    with pytest.raises(NameError, match="name 'helper' is not defined"):
+        f(-x)
+    space["helper"] = np.square
+    assert f(-x).tolist() == [1.0, 4.0]
+
+
+def test_a_variable_that_is_bound_after_a_call_is_noticed() -> None:
+    def outer() -> Any:
+        def inner(x: Any) -> Any:
+            return x + later
+
+        f = tj.script(inner)
+        with pytest.raises(NameError, match="free variable 'later'"):
+            f(np.ones(2))
+        later = 3
+        return f(np.ones(2))
+
+    assert outer().tolist() == [4.0, 4.0]

@@ -183,14 +183,19 @@ def _captures(specialised: Specialised) -> tuple[CaptureParam, ...]:
     """What is read from elsewhere: guards in their order, then arrays."""
     arrays = [CaptureParam(i.source, array_param(i.signature, _is_written(specialised, i))) for i in specialised.implicit]
     told = {i.source.key for i in specialised.implicit} | {g.source.key for g in specialised.guards if g.expected is not MISSING}
-    guards = [CaptureParam(g.source, static_param(g.expected)) for g in specialised.guards if _is_guarded(g, told)]
+    guards = [CaptureParam(g.source, static_param(_expected(g))) for g in specialised.guards if _is_guarded(g, told)]
     return (*guards, *arrays)
+
+
+def _expected(guard: Guard) -> Any:
+    source = guard.source
+    if source.kind == "global" and source.name not in source.container:
+        return MISSING  # a builtin: as long as the function's module does not define its name
+    return guard.expected
 
 
 def _is_guarded(guard: Guard, told: Collection[tuple[Any, ...]]) -> bool:
     source = guard.source
-    if source.kind == "global":  # not a builtin: its name is not in the function's module
-        return source.name in source.container or guard.expected is MISSING
     if source.kind == "class":  # not where the object's own check says it
         return source.container.key not in told
     return source.kind != "constant"

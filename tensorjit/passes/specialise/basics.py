@@ -63,6 +63,7 @@ def read_global(s: Specialiser, frame: Frame, name: str) -> Abstract:
     try:
         value = source.read()
     except KeyError:
+        s.absent(source)
         s.b.fail("NameError", f"name '{source.name}' is not defined")
         return Poison()
     return s.captured(source, value)
@@ -80,6 +81,7 @@ def _free(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstrac
     try:
         value = source.read()
     except ValueError:
+        s.absent(source)
         s.b.fail(
             "NameError",
             f"cannot access free variable '{name}' where it is not associated with a value in enclosing scope",

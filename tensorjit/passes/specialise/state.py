@@ -315,6 +315,10 @@ class Specialiser:
         self.guards.setdefault(from_key, Guard(source, value))
         return of(value)
 
+    def absent(self, source: Source) -> None:
+        """A name that means nothing: as long as it does."""
+        self.guards.setdefault(source.key, Guard(source, MISSING))
+
     def read(self, source: Source) -> Abstract:
         """What a trace captured: it has guards of its own on what it made of that, so that anything will do here."""
         value = source.find()
