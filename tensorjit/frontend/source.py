@@ -38,10 +38,6 @@ class SourceFunction:
     name: str
     code: types.CodeType
 
-    @property
-    def first_line(self) -> int:
-        return self.node.lineno + self.offset
-
     def loc(self, node: ast.expr | ast.stmt | ast.excepthandler | ast.arg | ast.keyword | ast.alias) -> Loc:
         """The place of a node, with columns in characters (the syntax tree counts bytes)."""
         lineno = node.lineno

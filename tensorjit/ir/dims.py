@@ -207,13 +207,13 @@ def floordiv(a: Dim, b: Dim) -> Dim:
         return _normal({m: f // b for m, f in _terms(a)})
     if a == b and bounds(a)[0] > 0:
         return 1
-    quotient = _exact_quotient(a, b)
+    quotient = exact_quotient(a, b) if bounds(b)[0] > 0 else None
     return _atom(Apply("floordiv", (a, b))) if quotient is None else quotient
 
 
-def _exact_quotient(a: Dim, b: Dim) -> Dim | None:
-    """a / b where b is one product that divides every term of a and cannot be 0."""
-    if isinstance(b, int) or len(b.terms) != 1 or bounds(b)[0] <= 0:
+def exact_quotient(a: Dim, b: Dim) -> Dim | None:
+    """a / b for b > 0 (the caller checks) where b is one product that divides every term of a."""
+    if isinstance(b, int) or len(b.terms) != 1:
         return None
     divisor, factor = b.terms[0]
     out: dict[Monomial, int] = {}

@@ -13,7 +13,7 @@ from tensorjit.ir.dtypes import BOOL, F16, F32, F64, I64, DType
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType, Layout, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt
-from tensorjit.ops.opdef import OpDef, Rule
+from tensorjit.ops.opdef import OpDef, Rule, function_row
 
 if TYPE_CHECKING:
     from tensorjit.ops.typed import TypedBuilder
@@ -68,13 +68,19 @@ def _filled_like(value: float | None) -> Rule:
     ) -> Abstract:  # fmt: skip
         _only(b, "device", device, None, "cpu")
         _only(b, "subok", subok, True, False)
-        like = b.array(a)
-        given = isinstance(shape, Static) and shape.value is None
-        size = b.shape_of(like) if given else b.shape_argument(shape)
-        to = b.dtype_argument(dtype) or b.strong_dtype(like)
-        return _make(b, size, value, to, _layout(b, order, like if len(size) == b.rank(like) else None))
+        size, to, layout = _like(b, a, dtype, order, shape)
+        return _make(b, size, value, to, layout)
 
     return rule
+
+
+def _like(b: TypedBuilder, a: Abstract, dtype: Abstract, order: Abstract, shape: Abstract) -> tuple[tuple[Dim, ...], DType, Layout]:
+    """The shape, dtype and layout of a new array like a, where the arguments do not say otherwise."""
+    like = b.array(a)
+    same = isinstance(shape, Static) and shape.value is None
+    size = b.shape_of(like) if same else b.shape_argument(shape)
+    to = b.dtype_argument(dtype) or b.strong_dtype(like)
+    return size, to, _layout(b, order, like if len(size) == b.rank(like) else None)
 
 
 def _full(
@@ -92,11 +98,8 @@ def _full_like(
 ) -> Abstract:  # fmt: skip
     _only(b, "device", device, None, "cpu")
     _only(b, "subok", subok, True, False)
-    like = b.array(a)
-    given = isinstance(shape, Static) and shape.value is None
-    size = b.shape_of(like) if given else b.shape_argument(shape)
-    to = b.dtype_argument(dtype) or b.strong_dtype(like)
-    return _full_of(b, size, fill_value, to, _layout(b, order, like if len(size) == b.rank(like) else None))
+    size, to, layout = _like(b, a, dtype, order, shape)
+    return _full_of(b, size, fill_value, to, layout)
 
 
 def _full_of(b: TypedBuilder, shape: tuple[Dim, ...], fill: Abstract, dtype: DType | None, layout: Layout) -> Value:
@@ -413,29 +416,25 @@ def _since(name: str) -> tuple[object, ...]:
     return (getattr(np, name),) if hasattr(np, name) else ()
 
 
-def _row(name: str, rule: Rule, *numpy: object, methods: tuple[str, ...] = ()) -> OpDef:
-    return OpDef(name, "function", numpy, methods, rule=rule)
-
-
 ROWS: tuple[OpDef, ...] = (
-    _row("zeros", _filled(0.0), np.zeros),
-    _row("ones", _filled(1.0), np.ones),
-    _row("empty_array", _filled(None), np.empty),
-    _row("zeros_like", _filled_like(0.0), np.zeros_like),
-    _row("ones_like", _filled_like(1.0), np.ones_like),
-    _row("empty_like", _filled_like(None), np.empty_like),
-    _row("full_array", _full, np.full),
-    _row("full_like", _full_like, np.full_like),
-    _row("arange", _arange, np.arange),
-    _row("linspace", _linspace, np.linspace),
-    _row("eye", _eye, np.eye),
-    _row("identity", _identity, np.identity),
-    _row("array", _array, np.array),
-    _row("asarray", _asarray, np.asarray, np.asanyarray),
-    _row("ascontiguousarray", _contiguous("C"), np.ascontiguousarray),
-    _row("asfortranarray", _contiguous("F"), np.asfortranarray),
-    _row("copy_array", _copy, np.copy),
-    _row("copy_method", _copy_method, methods=("copy",)),
-    _row("astype", _astype, *_since("astype"), methods=("astype",)),
-    _row("fill", _fill, methods=("fill",)),
+    function_row("zeros", _filled(0.0), np.zeros),
+    function_row("ones", _filled(1.0), np.ones),
+    function_row("empty_array", _filled(None), np.empty),
+    function_row("zeros_like", _filled_like(0.0), np.zeros_like),
+    function_row("ones_like", _filled_like(1.0), np.ones_like),
+    function_row("empty_like", _filled_like(None), np.empty_like),
+    function_row("full_array", _full, np.full),
+    function_row("full_like", _full_like, np.full_like),
+    function_row("arange", _arange, np.arange),
+    function_row("linspace", _linspace, np.linspace),
+    function_row("eye", _eye, np.eye),
+    function_row("identity", _identity, np.identity),
+    function_row("array", _array, np.array),
+    function_row("asarray", _asarray, np.asarray, np.asanyarray),
+    function_row("ascontiguousarray", _contiguous("C"), np.ascontiguousarray),
+    function_row("asfortranarray", _contiguous("F"), np.asfortranarray),
+    function_row("copy_array", _copy, np.copy),
+    function_row("copy_method", _copy_method, methods=("copy",)),
+    function_row("astype", _astype, *_since("astype"), methods=("astype",)),
+    function_row("fill", _fill, methods=("fill",)),
 )

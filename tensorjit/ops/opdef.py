@@ -53,3 +53,8 @@ class OpDef:
     def lower(self, args: Sequence[Expr], output: DType) -> Expr | None:
         """The kernel expression of one element, or None where the row has none for these dtypes."""
         return None if self.scalar is None else self.scalar(args, output)
+
+
+def function_row(name: str, rule: Rule, *numpy: object, methods: tuple[str, ...] = ()) -> OpDef:
+    """A row that is built from other ops."""
+    return OpDef(name, "function", numpy, methods, rule=rule)

@@ -418,8 +418,6 @@ _BINARY_MATH = frozenset({"atan2", "pow", "copysign", "fmod", "hypot", "remainde
 # the rest has no intrinsic with the same bits: degrees multiplies, gamma and erf are Python's own
 _MATH_OTHER = ("degrees", "radians", "erf", "erfc", "gamma", "lgamma", "hypot", "remainder", "nextafter")
 _MATH_TESTS = {"isnan": "isnan", "isinf": "isinf", "isfinite": "isfinite"}
-# infinite results at a pole are ValueError: log(0), atanh(1), pow(0, -1)
-MATH_POLES = frozenset({"math_log", "math_log2", "math_log10", "math_log1p", "math_atanh", "math_pow", "math_gamma"})
 
 
 def _math_rows() -> list[OpDef]:

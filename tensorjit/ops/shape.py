@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensorjit.ir import dims
-from tensorjit.ir.dims import Dim, DimExpr
+from tensorjit.ir.dims import Dim
 from tensorjit.ir.dtypes import BOOL, I32, I64, DType
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType, Layout, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
-from tensorjit.ops.opdef import Loop, OpDef, Rule
+from tensorjit.ops.opdef import Loop, OpDef, Rule, function_row
 from tensorjit.ops.reductions import accumulator, finish, is_default
 
 if TYPE_CHECKING:
@@ -103,26 +103,10 @@ def _unknown(size: Abstract) -> bool:
 
 def _quotient(b: TypedBuilder, total: Dim, known: Dim) -> Dim:
     """total // known for a known > 0 that has been checked: exact where one product divides every term."""
-    if isinstance(known, DimExpr) and isinstance(total, DimExpr) and len(known.terms) == 1:
-        exact = _divided(total, known)
-        if exact is not None:
-            return exact
+    exact = dims.exact_quotient(total, known)
+    if exact is not None:
+        return exact
     return dims.floordiv(total, known if b.at_least(known, 1) else dims.maximum(known, 1))
-
-
-def _divided(total: DimExpr, known: DimExpr) -> Dim | None:
-    divisor, factor = known.terms[0]
-    result: Dim = 0
-    for monomial, f in total.terms:
-        rest = list(monomial)
-        for atom in divisor:
-            if atom not in rest:
-                return None
-            rest.remove(atom)
-        if f % factor:
-            return None
-        result = result + dims.product([f // factor, *(DimExpr((((a,), 1),)) for a in rest)])
-    return result
 
 
 def _without_ones(b: TypedBuilder, x: Value, shape: Sequence[Dim]) -> Value | None:
@@ -751,52 +735,48 @@ def _order(b: TypedBuilder, x: Value, keywords: dict[str, Any]) -> Value:
 # -- the rows ------------------------------------------------------------------------------------------------------
 
 
-def _row(name: str, rule: Rule, *numpy: object, methods: tuple[str, ...] = ()) -> OpDef:
-    return OpDef(name, "function", numpy, methods, rule=rule)
-
-
 ROWS: tuple[OpDef, ...] = (
-    _row("reshape_array", _reshape, np.reshape),
-    _row("reshape_method", _reshape_method, methods=("reshape",)),
-    _row("ravel", _ravel, np.ravel, methods=("ravel",)),
-    _row("flatten", _flatten, methods=("flatten",)),
-    _row("transpose", _transpose, np.transpose),
-    _row("transpose_method", _transpose_method, methods=("transpose",)),
-    _row("swapaxes", _swapaxes, np.swapaxes, methods=("swapaxes",)),
-    _row("moveaxis", _moveaxis, np.moveaxis),
-    _row("rollaxis", _rollaxis, np.rollaxis),
-    _row("expand_dims", _expand_dims, np.expand_dims),
-    _row("squeeze", _squeeze, np.squeeze, methods=("squeeze",)),
-    _row("atleast_1d", _atleast(1), np.atleast_1d),
-    _row("atleast_2d", _atleast(2), np.atleast_2d),
-    _row("broadcast_to", _broadcast_to, np.broadcast_to),
-    _row("broadcast_arrays", _broadcast_arrays, np.broadcast_arrays),
-    _row("concatenate", _concatenate, np.concatenate),
-    _row("stack", _stack, np.stack),
-    _row("vstack", _vstack, np.vstack),
-    _row("hstack", _hstack, np.hstack),
-    _row("column_stack", _column_stack, np.column_stack),
-    _row("flip", _flip, np.flip),
-    _row("flipud", _flip_axis(0, "flipud"), np.flipud),
-    _row("fliplr", _flip_axis(1, "fliplr"), np.fliplr),
-    _row("roll", _roll, np.roll),
-    _row("repeat", _repeat, np.repeat, methods=("repeat",)),
-    _row("tile", _tile, np.tile),
-    _row("diff", _diff, np.diff),
-    _row("where", _where, np.where),
-    _row("clip", _clip, np.clip, methods=("clip",)),
-    _row("round", _round, np.round, np.around, methods=("round",)),
-    _row("copyto", _copyto, np.copyto),
-    _row("divmod", _divmod, np.divmod),
-    _row("modf", _modf, np.modf),
-    _row("frexp", _frexp, np.frexp),
-    _row("outer", _outer, np.outer),
-    _row("dot", _dot, np.dot, methods=("dot",)),
-    _row("matmul", _matmul, np.matmul),
-    _row("vecdot", _vecdot, np.vecdot) if hasattr(np, "vecdot") else _row("vecdot", _vecdot),
-    _row("inner", _inner, np.inner),
-    _row("cumsum", _cumulative("cumsum"), np.cumsum, methods=("cumsum",)),
-    _row("cumprod", _cumulative("cumprod"), np.cumprod, methods=("cumprod",)),
-    _row("sort", _sorting(_sorted), np.sort),
-    _row("argsort", _sorting(_order), np.argsort, methods=("argsort",)),
+    function_row("reshape_array", _reshape, np.reshape),
+    function_row("reshape_method", _reshape_method, methods=("reshape",)),
+    function_row("ravel", _ravel, np.ravel, methods=("ravel",)),
+    function_row("flatten", _flatten, methods=("flatten",)),
+    function_row("transpose", _transpose, np.transpose),
+    function_row("transpose_method", _transpose_method, methods=("transpose",)),
+    function_row("swapaxes", _swapaxes, np.swapaxes, methods=("swapaxes",)),
+    function_row("moveaxis", _moveaxis, np.moveaxis),
+    function_row("rollaxis", _rollaxis, np.rollaxis),
+    function_row("expand_dims", _expand_dims, np.expand_dims),
+    function_row("squeeze", _squeeze, np.squeeze, methods=("squeeze",)),
+    function_row("atleast_1d", _atleast(1), np.atleast_1d),
+    function_row("atleast_2d", _atleast(2), np.atleast_2d),
+    function_row("broadcast_to", _broadcast_to, np.broadcast_to),
+    function_row("broadcast_arrays", _broadcast_arrays, np.broadcast_arrays),
+    function_row("concatenate", _concatenate, np.concatenate),
+    function_row("stack", _stack, np.stack),
+    function_row("vstack", _vstack, np.vstack),
+    function_row("hstack", _hstack, np.hstack),
+    function_row("column_stack", _column_stack, np.column_stack),
+    function_row("flip", _flip, np.flip),
+    function_row("flipud", _flip_axis(0, "flipud"), np.flipud),
+    function_row("fliplr", _flip_axis(1, "fliplr"), np.fliplr),
+    function_row("roll", _roll, np.roll),
+    function_row("repeat", _repeat, np.repeat, methods=("repeat",)),
+    function_row("tile", _tile, np.tile),
+    function_row("diff", _diff, np.diff),
+    function_row("where", _where, np.where),
+    function_row("clip", _clip, np.clip, methods=("clip",)),
+    function_row("round", _round, np.round, np.around, methods=("round",)),
+    function_row("copyto", _copyto, np.copyto),
+    function_row("divmod", _divmod, np.divmod),
+    function_row("modf", _modf, np.modf),
+    function_row("frexp", _frexp, np.frexp),
+    function_row("outer", _outer, np.outer),
+    function_row("dot", _dot, np.dot, methods=("dot",)),
+    function_row("matmul", _matmul, np.matmul),
+    function_row("vecdot", _vecdot, np.vecdot) if hasattr(np, "vecdot") else function_row("vecdot", _vecdot),
+    function_row("inner", _inner, np.inner),
+    function_row("cumsum", _cumulative("cumsum"), np.cumsum, methods=("cumsum",)),
+    function_row("cumprod", _cumulative("cumprod"), np.cumprod, methods=("cumprod",)),
+    function_row("sort", _sorting(_sorted), np.sort),
+    function_row("argsort", _sorting(_order), np.argsort, methods=("argsort",)),
 )
