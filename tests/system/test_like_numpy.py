@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import time
 from typing import Any
 
 import numpy as np
@@ -136,3 +137,45 @@ def test_a_variable_that_is_bound_after_a_call_is_noticed() -> None:
         return f(np.ones(2))
 
     assert outer().tolist() == [4.0, 4.0]
+
+
+def many_updates(count: int) -> Any:
+    """A function of 2 * count arrays that writes to the first half of them."""
+    names = [f"a{k}" for k in range(2 * count)]
+    lines = [f"    a{k}[:] = a{k} + a{k + count}\n" for k in range(count)]
+    return module(f"def f({', '.join(names)}):\n{''.join(lines)}    return a0\n")["f"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 12])
+def test_many_written_arrays(count: int) -> None:
+    """Each pair of them may overlap, which more than a few check by a table."""
+    f = many_updates(count)
+
+    def apart() -> Any:
+        return tuple(np.arange(5) + k for k in range(2 * count))
+
+    def same() -> Any:
+        return (np.arange(5),) * (2 * count)
+
+    def some() -> Any:
+        whole = np.arange(20)
+        return (whole[2:7], *apart()[2:], whole[4:9])
+
+    def backwards() -> Any:
+        arrays = apart()
+        return (*arrays[:-1], arrays[0][::-1])
+
+    def side_by_side() -> Any:
+        return tuple(np.arange(10 * count).reshape(-1, 5))
+
+    def empty() -> Any:
+        return tuple(np.arange(10 * count)[k:k] for k in range(2 * count))
+
+    hold(f, apart, same, some, backwards, side_by_side, empty)
+
+
+def test_many_written_arrays_compile_in_time() -> None:
+    f = tj.script(many_updates(20))
+    start = time.perf_counter()
+    f(*(np.ones(3) for _ in range(40)))
+    assert time.perf_counter() - start < 3  # 9 s where each pair was checked in line, 0.2 s by a table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, final
 
@@ -218,13 +219,20 @@ def _equal_dims(signature: Signature, order: Sequence[int]) -> tuple[tuple[tuple
 def _overlaps(signature: Signature, specialised: Specialised, order: Sequence[int]) -> tuple[Overlap, ...]:
     number = _array_numbers(signature, order)
     written = {specialised.leaves[k] for k in specialised.written if k < len(specialised.leaves)}
+    disjoint, identical = set(signature.disjoint), set(signature.identical)
+    alike = {a: a for a in number}  # an array -> one that it is identical to, as far as that is checked
     out = []
-    for a in sorted(number):
-        for b in sorted(number):
-            if a < b and (a in written or b in written):
-                pair = (a, b)
-                known = "disjoint" if pair in signature.disjoint else "identical" if pair in signature.identical else "overlapping"
-                out.append(Overlap(number[a], number[b], known))  # type: ignore[arg-type]
+    for a, b in itertools.combinations(sorted(number), 2):
+        if not (a in written or b in written):
+            continue
+        if (a, b) in disjoint:
+            out.append(Overlap(number[a], number[b], "disjoint"))
+        elif (a, b) not in identical:
+            out.append(Overlap(number[a], number[b], "overlapping"))
+        elif alike[a] != alike[b]:  # else it follows from others
+            old, new = alike[b], alike[a]
+            alike.update({c: new for c, d in alike.items() if d == old})
+            out.append(Overlap(number[a], number[b], "identical"))
     return tuple(out)
 
 

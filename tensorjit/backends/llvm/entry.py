@@ -51,7 +51,7 @@ from tensorjit.backends.llvm.abi import (
     global_variable,
 )
 from tensorjit.backends.llvm.engine import Engine, Library, default_engine
-from tensorjit.backends.llvm.pyapi import Constants, HostBuilder
+from tensorjit.backends.llvm.pyapi import Constants, Extent, HostBuilder
 from tensorjit.backends.llvm.support import support_address
 from tensorjit.backends.llvm.symbols import declare, host_symbols
 from tensorjit.passes.specialise.state import MISSING, Source
@@ -76,6 +76,7 @@ __all__ = [
     "link_entry",
 ]
 
+MAX_PAIRS_IN_LINE = 6  # of arrays that must not overlap: more are checked by a loop
 ANY_DIM = -1
 """A dimension of any length, 1 included (a dimension None is any length but 1)."""
 
@@ -314,6 +315,7 @@ class _Checker:
         self.spec = spec
         self.self, self.args, self.nargsf, self.names = args
         self.arrays: list[ArrayValue] = []
+        self._extents: dict[int, Extent] = {}
         self.slots: list[ir.Value] = []  # references that it owns while it checks
         self._captured: list[ir.Value] = []
         self._found: dict[tuple[Any, ...], ir.Value] = {}
@@ -484,20 +486,41 @@ class _Checker:
             self.host.emit.icmp_unsigned("==", self.arrays[a].dims[i], self.arrays[b].dims[j])
             for (a, i), (b, j) in self.spec.equal_dims
         ]
-        self.host.guard(*dims, *(self._is_related(overlap) for overlap in self.spec.overlaps))
+        disjoint = [o for o in self.spec.overlaps if o.relation == "disjoint"]
+        in_line = len(disjoint) <= MAX_PAIRS_IN_LINE
+        related = [self._is_related(o) for o in self.spec.overlaps if in_line or o.relation != "disjoint"]
+        self.host.guard(*dims, *related)
+        if not in_line:
+            self._check_disjoint(disjoint)
 
     def _is_related(self, overlap: Overlap) -> ir.Value:
         host, a, b = self.host, self.arrays[overlap.a], self.arrays[overlap.b]
         emit = host.emit
+        if overlap.relation == "identical":
+            return host.is_identical(a, b)
+        meet = host.extents_meet(self._extent(overlap.a), self._extent(overlap.b))
         match overlap.relation:
             case "disjoint":
-                return emit.not_(host.may_overlap(a, b))
-            case "identical":
-                return host.is_identical(a, b)
+                return emit.not_(meet)
             case "overlapping":
-                return emit.and_(host.may_overlap(a, b), emit.not_(host.is_identical(a, b)))
+                return emit.and_(meet, emit.not_(host.is_identical(a, b)))
             case _:
-                return emit.or_(emit.not_(host.may_overlap(a, b)), host.is_identical(a, b))
+                return emit.or_(emit.not_(meet), host.is_identical(a, b))
+
+    def _extent(self, array: int) -> Extent:
+        if array not in self._extents:
+            self._extents[array] = self.host.byte_extent(self.arrays[array])
+        return self._extents[array]
+
+    def _check_disjoint(self, overlaps: Sequence[Overlap]) -> None:
+        """Many pairs, by a table of them: what LLVM takes for them in line grows faster than their square."""
+        host = self.host
+        arrays = sorted({n for o in overlaps for n in (o.a, o.b)})
+        extents = host.stack_copy(PTR, [end for n in arrays for end in self._extent(n)])
+        table = [arrays.index(n) for o in overlaps for n in (o.a, o.b)]
+        pairs = host.table("tj_disjoint_pairs", I32, table)
+        found = host.call("tj_rt_are_disjoint", extents, pairs, I64(len(overlaps)))
+        host.guard(host.emit.icmp_signed("!=", found, I32(0)))
 
 
 def _flag_masks(param: ArrayParam) -> tuple[int, int]:

@@ -12,7 +12,7 @@ A `HostBuilder` writes one native function that Python calls. Its rules:
     arguments   guard, guard_late, guard_array, guard_items, guard_same, guard_equal, unbox_python,
                 unbox_numpy, is_array, is_scalar, is_tuple, load_scalar
     arrays      load_array, new_array, buffer, view, element_address, load_element, store_element, byte_extent,
-                may_overlap, is_identical, self_overlaps, contiguous_strides, size
+                extents_meet, is_identical, self_overlaps, contiguous_strides, size
     results     box, box_scalar, box_tuple, ret, ret_object
     references  own, empty_slot, replace, take, release, incref, decref
     Python      call_object, constant, python_object, check_object
@@ -50,6 +50,7 @@ from tensorjit.backends.llvm.abi import (
     ScalarValue,
     Value,
     context_field,
+    global_variable,
     memory_type,
     register_type,
     stack_room,
@@ -72,6 +73,10 @@ _BOOL = np.dtype("?")
 
 _PYTHON_TYPES = {"b": "PyBool_Type", "i": "PyLong_Type", "f": "PyFloat_Type", "c": "PyComplex_Type"}
 _PYTHON_DTYPES = {"b": _BOOL, "i": _INT64, "f": _FLOAT64, "c": _COMPLEX128}
+
+
+Extent = tuple[ir.Value, ir.Value]
+"""The lowest address of an array, and the address after its highest byte; equal if it is empty."""
 
 
 @final
@@ -143,6 +148,13 @@ class HostBuilder:
     def constant(self, value: Any) -> ir.Value:
         """A Python object known at compile time (borrowed; the library keeps it alive)."""
         return object_symbol(self.module, self.constants.symbol(value))
+
+    def table(self, name: str, kind: ir.Type, numbers: Sequence[int]) -> ir.Value:
+        """The address of a constant array of numbers."""
+        variable = global_variable(self.module, ir.ArrayType(kind, len(numbers)), name)
+        variable.initializer = ir.Constant(variable.value_type, [kind(n) for n in numbers])
+        variable.global_constant, variable.linkage = True, "internal"
+        return variable
 
     def load_field(self, base: ir.Value, offset: int, kind: ir.Type) -> ir.Value:
         """The field at a byte offset of a C structure."""
@@ -532,8 +544,8 @@ class HostBuilder:
         self._fail_unless(self.emit.icmp_signed("==", result, I32(0)))
         return ArrayValue(array.dtype, array.data, array.dims, array.strides, owner, made, array.writable)
 
-    def byte_extent(self, array: ArrayValue) -> tuple[ir.Value, ir.Value]:
-        """The lowest address of an array, and the address after its highest byte; equal if it is empty."""
+    def byte_extent(self, array: ArrayValue) -> Extent:
+        """Where the bytes of an array lie."""
         low: ir.Value = I64(0)
         high: ir.Value = I64(array.dtype.itemsize)
         empty: ir.Value = I1(0)
@@ -548,9 +560,9 @@ class HostBuilder:
         at = [self.emit.gep(array.data, [offset], source_etype=I8) for offset in (low, high)]
         return at[0], at[1]
 
-    def may_overlap(self, a: ArrayValue, b: ArrayValue) -> ir.Value:
-        """Whether the byte extents of two arrays meet."""
-        (a_low, a_high), (b_low, b_high) = self.byte_extent(a), self.byte_extent(b)
+    def extents_meet(self, a: Extent, b: Extent) -> ir.Value:
+        """Whether the byte extents of two arrays have a byte in common."""
+        (a_low, a_high), (b_low, b_high) = a, b
         first = self.emit.icmp_unsigned("<", a_low, b_high)
         second = self.emit.icmp_unsigned("<", b_low, a_high)
         filled = self.emit.and_(self.emit.icmp_unsigned("!=", a_low, a_high), self.emit.icmp_unsigned("!=", b_low, b_high))

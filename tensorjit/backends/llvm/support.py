@@ -9,6 +9,7 @@ tj_rt_report         tell Python about floating-point flags; if it raises, there
 tj_rt_poll           let signals in (Ctrl-C), from code that may have released the GIL
 tj_rt_is_array       is an object an array of this dtype, rank and layout?
 tj_rt_self_overlaps  may two elements of one array share memory?
+tj_rt_are_disjoint   have the byte extents of all pairs of arrays in a table no byte in common?
 """
 
 from __future__ import annotations
@@ -143,6 +144,24 @@ def _emit_is_array(module: ir.Module) -> None:
     b.ret(b.zext(functools.reduce(b.and_, conditions), I32))
 
 
+def _emit_are_disjoint(module: ir.Module) -> None:
+    function, b = _define(module, "tj_rt_are_disjoint")
+    extents, pairs, count = function.args
+
+    def extent(index: ir.Value) -> list[ir.Value]:
+        number = b.zext(b.load(b.gep(pairs, [index], source_etype=I32), typ=I32), I64)
+        at = b.gep(extents, [b.mul(number, I64(2))], source_etype=PTR)
+        return [b.load(b.gep(at, [I64(k)], source_etype=PTR), typ=PTR) for k in (0, 1)]
+
+    with counted_loop(b, count) as pair:
+        first = b.mul(pair, I64(2))
+        (low, high), (other_low, other_high) = extent(first), extent(b.add(first, I64(1)))
+        meet = [(low, other_high), (other_low, high), (low, high), (other_low, other_high)]
+        with b.if_then(functools.reduce(b.and_, [b.icmp_unsigned("<", x, y) for x, y in meet]), likely=False):
+            b.ret(I32(0))
+    b.ret(I32(1))
+
+
 def _emit_take_gil(module: ir.Module, b: ir.IRBuilder, context: ir.Value) -> ir.Value:
     """Take the GIL if it was released; the saved thread state, null if there was none."""
     field = context_field(b, context, "saved_thread")
@@ -238,5 +257,5 @@ def _emit_self_overlaps(module: ir.Module) -> None:
 PARTS: Final = (
     Part("calls", {"tj_rt_release": _emit_release, "tj_rt_is_array": _emit_is_array}, optimised=True),
     Part("ends", {"tj_rt_miss": _emit_miss, "tj_rt_fail": _emit_fail, "tj_rt_report": _emit_report, "tj_rt_poll": _emit_poll}),
-    Part("overlap", {"tj_rt_self_overlaps": _emit_self_overlaps}),
+    Part("overlap", {"tj_rt_self_overlaps": _emit_self_overlaps, "tj_rt_are_disjoint": _emit_are_disjoint}, optimised=True),
 )

@@ -62,6 +62,7 @@ FUNCTIONS: dict[str, _Signature] = {
     "tj_rt_poll": (I32, (PTR,)),
     "tj_rt_is_array": (I32, (PTR, I32, I32, I32, I32, I32)),
     "tj_rt_self_overlaps": (I32, (I64, PTR, PTR, I64)),
+    "tj_rt_are_disjoint": (I32, (PTR, PTR, I64)),
 }
 """The C functions: result and parameter types (npy_intp and Py_ssize_t are i64: native code runs on 64-bit
 platforms only)."""
