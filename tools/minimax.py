@@ -123,6 +123,26 @@ def _alternation(errors: list[mpf], wanted: int) -> list[int] | None:
     return peaks if len(peaks) == wanted else None
 
 
+def rational(g: Real, high: float, above: int, below: int) -> tuple[list[mpf], list[mpf]]:
+    """P / Q of these degrees that is g at Chebyshev's points of [0, high]; Q begins with 1."""
+    count = above + below + 1
+    places = [mpf(high) / 2 * (1 - mpmath.cos(mp.pi * (2 * k + 1) / (2 * count))) for k in range(count)]
+    rows = [[x**p for p in range(above + 1)] + [-g(x) * x**p for p in range(1, below + 1)] for x in places]
+    solved = list(mpmath.lu_solve(mp.matrix(rows), mp.matrix([g(x) for x in places])))
+    return solved[: above + 1], [mpf(1), *solved[above + 1 :]]
+
+
+def tangents() -> list[tuple[str, tuple[float, ...]]]:
+    """(tan r - r - r^3/3) / r^5 in r^2; errors of tan 2^-61.1 and 2^-27.6."""
+    rows = []
+    for size, precision, above, below in ((64, 53, 2, 3), (32, 24, 1, 1)):
+        third = mpf(1) / 3
+        rest = _root(lambda r, third=third: (mpmath.tan(r) - r - third * r**3) / r**5)
+        for name, part in zip(("ABOVE", "BELOW"), rational(rest, QUARTER**2, above, below), strict=True):
+            rows.append((f"TAN_{name}_{size}", tuple(rounded(c, precision) for c in part)))
+    return rows
+
+
 def rounded(value: mpf, bits: int) -> float:
     """value to the nearest number of `bits` bits."""
     with mp.workprec(bits):
@@ -136,6 +156,24 @@ def parts(value: mpf, widths: tuple[int, ...]) -> tuple[float, ...]:
         found.append(rounded(value, width))
         value -= mpf(found[-1])
     return tuple(found)
+
+
+def positive_parts(value: mpf, widths: tuple[int, ...]) -> tuple[float, ...]:
+    """The same of positive numbers alone: 0 times any of them is +0."""
+    found = []
+    for width in widths:
+        scale = mpf(2) ** (width - 1 - int(mpmath.floor(mpmath.log(value, 2))))
+        found.append(float(mpmath.floor(value * scale) / scale))
+        value -= mpf(found[-1])
+    return tuple(found)
+
+
+def half_pi_short(bits: int, small: int) -> tuple[float, ...]:
+    """Three parts of pi/2 for n < 2^small: see `trigonometric.reduced` for what must be exact."""
+    first = mpmath.floor(mp.pi / 2 * mpf(2) ** (bits - 1 - small)) / mpf(2) ** (bits - 1 - small)
+    last = 2 * (bits - 1 - small) - 1
+    second = mpmath.floor((mp.pi / 2 - first) * mpf(2) ** last) / mpf(2) ** last
+    return float(first), float(second), rounded(mp.pi / 2 - first - second, bits)
 
 
 def two_over_pi_words(count: int) -> tuple[int, ...]:
@@ -153,8 +191,10 @@ def constants() -> list[tuple[str, tuple[float, ...]]]:
         ("LN2_SHORT_64", parts(ln2, (41, 53))),
         ("LN2_32", parts(ln2, (24, 24))),
         ("LN2_SHORT_32", parts(ln2, (15, 24))),
-        ("HALF_PI_64", parts(half_pi, (53, 53, 53))),
-        ("HALF_PI_32", parts(half_pi, (24, 24, 24))),
+        ("HALF_PI_64", positive_parts(half_pi, (53, 53, 53))),
+        ("HALF_PI_32", positive_parts(half_pi, (24, 24, 24))),
+        ("HALF_PI_SHORT_64", half_pi_short(53, 12)),
+        ("HALF_PI_SHORT_32", half_pi_short(24, 6)),
         ("LOG2_E_64", parts(1 / ln2, (53, 53))),
         ("LOG10_E_64", parts(1 / mp.ln(10), (53, 53))),
         ("LOG10_2_64", parts(mp.log10(2), (41, 53))),
@@ -255,7 +295,7 @@ def table(name: str, values: tuple[float, ...] | list[float]) -> str:
 def page() -> str:
     """The text of coefficients.py."""
     lines = ['"""Written by tools/minimax.py: coefficients of least largest error (Remez), constant term first."""\n']
-    for name, values in [*constants(), *log_tables(), *arctan_tables(), *tanh_pieces()]:
+    for name, values in [*constants(), *log_tables(), *arctan_tables(), *tanh_pieces(), *tangents()]:
         lines.append(table(name, values))
     words = "".join(f"    0x{w:016X},\n" for w in two_over_pi_words(20))
     lines.append(f"# 2/pi = sum of words[i] * 2^(-64 (i + 1))\nTWO_OVER_PI_WORDS = (\n{words})\n")

@@ -1,8 +1,8 @@
-"""sin, cos and the reduction of their arguments.
+"""sin, cos, tan and the reduction of their arguments.
 
-|x| = n pi/2 + r with |r| <= pi/4 (a little more where the quotient was rounded). For moderate x, three-part Cody-Waite
-with FMA: x - n P1 is exact, since it is a multiple of the last place of P1 and smaller than 1. Beyond that, a rare branch
-takes lanes one by one through `large`, a function of the module that multiplies by 192 bits of 2/pi (M. Payne and
+x = n pi/2 + r with |r| <= pi/4 (a little more where the quotient was rounded). Three-part Cody-Waite with FMA: x - n P1 is
+exact, since it is a multiple of the last place of P1 and smaller than 1. For small n the second part is so short that the
+error of r takes two operations, for larger ones six, in a rare branch. Beyond that, another takes lanes one by one through `large`, a function of the module that multiplies by 192 bits of 2/pi (M. Payne and
 R. Hanek, Radian reduction for trigonometric functions, 1983).
 """
 
@@ -13,12 +13,16 @@ from llvmlite import ir
 from tensorjit.backends.llvm.quiet import declare
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, polynomial, rare, select
-from tensorjit.backends.llvm.vmath.sums import fast_sum, quotient
+from tensorjit.backends.llvm.vmath.sums import fast_sum, full_product
 from tensorjit.records import dataclass
 
 SIN = {64: table.SIN_64, 32: table.SIN_32}
 COS = {64: table.COS_64, 32: table.COS_32}
+TAN_ABOVE = {64: table.TAN_ABOVE_64, 32: table.TAN_ABOVE_32}
+TAN_BELOW = {64: table.TAN_BELOW_64, 32: table.TAN_BELOW_32}
 HALF_PI = {64: table.HALF_PI_64, 32: table.HALF_PI_32}
+HALF_PI_SHORT = {64: table.HALF_PI_SHORT_64, 32: table.HALF_PI_SHORT_32}
+SMALL = {64: 6144.0, 32: 96.0}  # up to here n times the second short part of pi/2 is exact
 MODERATE = {64: 2.0**27, 32: 2.0**17}  # up to here the rounding of the quotient stays harmless
 LINEAR = {64: 2.0**-30, 32: 2.0**-14}  # sin r = r below this, and r^2 might underflow
 LARGE = "tj.vmath.large"
@@ -28,7 +32,7 @@ I64, I128, DOUBLE = ir.IntType(64), ir.IntType(128), ir.DoubleType()
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """|x| = quadrant pi/2 + r + low; only the last two bits of quadrant mean anything."""
+    """x = quadrant pi/2 + r + low; only the last two bits of quadrant mean anything."""
 
     quadrant: Lane
     r: Lane
@@ -40,7 +44,6 @@ def sin(x: Lane) -> Lane:
     number = reduced(x)
     sine, cosine = sin_cos(number, x)
     sign = (number.quadrant & 2) << (x.format.bits - 2)
-    sign = sign ^ (x.bits() & x.format.sign)
     return (select(odd(number.quadrant), cosine, sine).bits() ^ sign).floats()
 
 
@@ -53,15 +56,24 @@ def cos(x: Lane) -> Lane:
 
 
 def tan(x: Lane) -> Lane:
-    """Tangent, the quotient of sums of two numbers."""
+    """Tangent: r + r^3 / 3 + r^5 P / Q, or minus the inverse of that, with one division for either."""
     number = reduced(x)
-    (s, s_low), (c, c_low) = sin_cos_parts(number, x)
+    r = number.r
+    # -0, for the sum of r = -0 and what follows to be -0
+    short = select(_is_linear(x), x.format.sign, r.bits()).floats()
+    z, z_low = full_product(short, short)
+    above, below = (polynomial(z, part[x.format.bits]) for part in (TAN_ABOVE, TAN_BELOW))
+    # by the slopes of tan r, 1 + tan^2 r roughly, and of the cubic term
+    tail = fma(short * z_low, 0.31, number.low) * fma(z, 1.5, 1.0)
+    cube = short * z
+    curve = (cube * z) * above
+    product, lost = full_product(r, below)
+    whole, rest = fast_sum(product, fma(fma(cube, 1.0 / 3.0, tail), below, curve))
     turned = odd(number.quadrant)
-    above, above_low = select(turned, c, s), select(turned, c_low, s_low)
-    below, below_low = select(turned, s, c), select(turned, s_low, c_low)
-    result = quotient((above, above_low), (below, below_low))
-    sign = (number.quadrant << (x.format.bits - 1)) ^ (x.bits() & x.format.sign)
-    return (result.bits() ^ sign).floats()
+    inverse = 1.0 / select(turned, whole, below)
+    rough = below * inverse
+    remainder = fma(-rough, rest + lost, fma(-rough, whole, below))
+    return select(turned, -fma(remainder, inverse, rough), r + fma(cube, 1.0 / 3.0, fma(curve, inverse, tail)))
 
 
 def odd(quadrant: Lane) -> Lane:
@@ -69,51 +81,66 @@ def odd(quadrant: Lane) -> Lane:
     return (quadrant & 1).unsigned("!=", 0)
 
 
+def _is_linear(x: Lane) -> Lane:
+    form = x.format
+    return (x.bits() & form.magnitude).signed("<", form.word(LINEAR[form.bits]))
+
+
 def sin_cos(number: Reduced, x: Lane) -> tuple[Lane, Lane]:
     """sin(r + low) and cos(r + low)."""
-    sine, sine_rest, cosine, cosine_rest = _series(number, x)
-    return sine + sine_rest, cosine + cosine_rest
-
-
-def sin_cos_parts(number: Reduced, x: Lane) -> tuple[tuple[Lane, Lane], tuple[Lane, Lane]]:
-    """The same as sums of two numbers."""
-    sine, sine_rest, cosine, cosine_rest = _series(number, x, of_square=True)
-    return fast_sum(sine, sine_rest), fast_sum(cosine, cosine_rest)
-
-
-def _series(number: Reduced, x: Lane, of_square: bool = False) -> tuple[Lane, Lane, Lane, Lane]:
-    """The leading part and the rest of sin(r + low), of cos(r + low); with the rounding error of r^2 if wanted."""
     bits = x.format.bits
-    magnitude = x.bits() & x.format.magnitude
-    r = select(magnitude.signed("<", x.format.word(LINEAR[bits])), 0.0, number.r)
+    r = select(_is_linear(x), 0.0, number.r)
     z = r * r
     half = z * 0.5
     rough = 1.0 - half
     sine_rest = fma(z * r, polynomial(z, SIN[bits]), number.low * rough)
-    lost = (1.0 - rough) - half
-    if of_square:
-        lost = fma(fma(r, r, -z), -0.5, lost)
-    cosine_rest = fma(z * z, polynomial(z, COS[bits]), -(r * number.low)) + lost
-    return number.r, sine_rest, rough, cosine_rest
+    cosine_rest = fma(z * z, polynomial(z, COS[bits]), -(r * number.low)) + ((1.0 - rough) - half)
+    return number.r + sine_rest, rough + cosine_rest
 
 
 def reduced(x: Lane) -> Reduced:
-    """The argument reduced, however large; NaN (and invalid raised) for an infinite one."""
+    """The argument reduced, however large; NaN (and invalid raised) for an infinite one.
+
+    low is -0 for n = 0, since the parts of pi/2 are positive; so adding what is made of it leaves r = -0 as it is.
+    """
+    form = x.format
+    first, second, third = HALF_PI_SHORT[form.bits]
+    shifted, n = _nearest(x)
+    rest = fma(n, -first, x)
+    # either the product is at most half of rest, or the difference is exact
+    r = fma(n, -second, rest)
+    low = fma(n, -third, -fma(n, second, r - rest))
+    beyond = (x.bits() & form.magnitude).signed(">", form.word(SMALL[form.bits]))
+    return Reduced(*rare(beyond, [shifted.bits(), r, low], lambda: _beyond(x)))
+
+
+def _nearest(x: Lane) -> tuple[Lane, Lane]:
+    """The integer n next to x 2/pi, with and without the format's magic number."""
+    shifted = fma(x, table.TWO_OVER_PI[0], x.format.magic)
+    return shifted, shifted - x.format.magic
+
+
+def _beyond(x: Lane) -> list[Lane]:
+    """Quadrant, r and low of larger numbers: three-part Cody-Waite, `large` for what is too large for that."""
     form = x.format
     first, second, third = HALF_PI[form.bits]
-    size = (x.bits() & form.magnitude).floats()
-    shifted = fma(size, table.TWO_OVER_PI[0], form.magic)
-    n = shifted - form.magic
-    rest = fma(n, -first, size)
+    shifted, n = _nearest(x)
+    rest = fma(n, -first, x)
     product = n * second
     # either may be the larger one, so the sum's error takes Knuth's six operations
     r = rest - product
     back = r - rest
     low = (rest - (r - back)) - (product + back) - fma(n, second, -product)
     low = fma(n, -third, low)
-    quick = [shifted.bits(), r, low]
+    size = (x.bits() & form.magnitude).floats()
     far = size.bits().signed(">", form.word(MODERATE[form.bits]))
-    return Reduced(*rare(far, quick, lambda: _far(size, far)))
+    return rare(far, [shifted.bits(), r, low], lambda: _with_sign_of(x, _far(size, far)))
+
+
+def _with_sign_of(x: Lane, number: list[Lane]) -> list[Lane]:
+    """What |x| was reduced to, for x."""
+    quadrant, sign = number[0], x.bits() & x.format.sign
+    return [select(sign.signed("<", 0), 0 - quadrant, quadrant), *((v.bits() ^ sign).floats() for v in number[1:])]
 
 
 def _far(size: Lane, far: Lane) -> list[Lane]:
