@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, final
 
 from tensorjit import compiler
 from tensorjit.compiler import Executable
+from tensorjit.errors import GuardError
 from tensorjit.ir.graph import Graph, Op
 from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.printer import print_graph, print_kernel
 from tensorjit.ir.python_code import python_code
+from tensorjit.passes.specialise import Source
 from tensorjit.runtime.callable import NativeCallable
 
 __all__ = ["Lowered", "explain", "kernels_of", "python_code"]
@@ -55,9 +57,19 @@ def _others(executable: Executable) -> list[str]:
 
 def _guards(executable: Executable) -> list[str]:
     specialised = executable.specialised
-    lines = [f"  guarded: {g.source.name} is {_shown(g.expected)}" for g in specialised.guards]
-    lines += [f"  read at each call: {i.source.name}, {i.value.type}" for i in specialised.implicit]
-    return lines
+    arrays = {i.source.key for i in specialised.implicit}
+    told = arrays | {g.source.key for g in specialised.guards}
+    lines = [f"  guarded: {g.source.shown} is {_shown(g.expected)}" for g in specialised.guards if _is_news(g.source, told)]
+    lines += [f"  read at each call: {i.source.shown}, {i.value.type}" for i in specialised.implicit]
+    decided = [op for op in executable.graph.walk() if op.name == "raise" and op.attrs.get("class") is GuardError and op.loc]
+    return lines + list(
+        dict.fromkeys(f"  decided by a value: `{op.loc.line.strip()}`  (line {op.loc.lineno})" for op in decided if op.loc)
+    )
+
+
+def _is_news(source: Source, told: Collection[object]) -> bool:
+    """Whether a guard says more than that an object is itself, or of the class that it is read as."""
+    return source.kind != "constant" and not (source.kind == "class" and source.container.key in told)
 
 
 def _shown(value: object) -> str:

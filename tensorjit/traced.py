@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from tensorjit.compiled import Bound, Key, ScriptFunction, note_recording
 from tensorjit.compiler import Executable, Source
 from tensorjit.config import Options
@@ -88,7 +90,9 @@ class Traced(ScriptFunction):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trace.check_repeat(self.__wrapped__, args, kwargs, self._tree)
-        trace.check(self.__wrapped__, self, args, kwargs, tolerance)
+        found = ((source.shown, source.find()) for source in self._tree.captures)
+        captured = [(name, array) for name, array in found if type(array) is np.ndarray and array.flags.writeable]
+        trace.check(self.__wrapped__, self, args, kwargs, tolerance, captured)
 
     def _source(self) -> Source:
         if self._traced is None:

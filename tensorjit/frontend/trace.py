@@ -22,8 +22,8 @@ The graph may hold, beside the ops of `tensorjit.frontend.script`:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType, ModuleType
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, final
 
 import numpy as np
@@ -33,11 +33,10 @@ from tensorjit.errors import Loc, Problem, TracerWarning
 from tensorjit.frontend.tracing.check import check, compare
 from tensorjit.frontend.tracing.intercept import intercepted
 from tensorjit.frontend.tracing.marks import marked
-from tensorjit.frontend.tracing.recorder import ACTIVE, Recorder, RefusedError, attributes_read
-from tensorjit.frontend.tracing.substitute import GUARDED, Substitute
+from tensorjit.frontend.tracing.recorder import ACTIVE, Recorder, RefusedError
+from tensorjit.frontend.tracing.substitute import Substitute
 from tensorjit.frontend.tracing.tracer import Tracer
 from tensorjit.frontend.tracing.tree import Kind, Parameters, Path, Root, TraceTree
-from tensorjit.passes.specialise.state import Source
 from tensorjit.records import dataclass
 
 __all__ = [
@@ -97,22 +96,22 @@ def record(
     """
     parameters, values = _bind(function, tuple(args), dict(kwargs or {}))
     known = tree or TraceTree(parameters)
-    owners = _owners(function)
     with intercepted(), marked() as mark:
-        recorder = Recorder(mark, known.captures, owners, strict)
+        recorder = Recorder(mark, known.captures, strict)
         recorder.count = len(parameters)
         root: Root = tuple(_kind(v) for v in values)
         for static in _statics(root):
             if _by_identity(static):
                 recorder.captured_object(static)
-        for attributes, name in _plain_attributes(owners):
-            recorder.captured_constant(Source("global", attributes, name), attributes[name])
+        substitute = Substitute(recorder)
         copies: dict[int, Any] = {}
-        wrapped = [_wrap(recorder, v, k, k, copies) for k, v in enumerate(values)]
         token = ACTIVE.set(recorder)
         try:
-            returned = _call(Substitute(recorder).callable(function), parameters, wrapped)
+            wrapped = [_wrap(recorder, v, k, k, copies) for k, v in enumerate(values)]
+            given = [_static(substitute, w, name) for w, (name, _, _) in zip(wrapped, parameters, strict=True)]
+            returned = _call(substitute.callable(function), parameters, given)
             result, concrete = recorder.lift(returned)
+            substitute.finish()
             recorder.check_captures()
             if recorder.caught is not None:
                 _warn_caught(recorder, recorder.caught)
@@ -255,26 +254,13 @@ def _by_identity(static: Any) -> bool:
     return not (isinstance(static, type) and static.__module__ in ("numpy", "builtins"))
 
 
-def _owners(function: Any) -> list[Any]:
-    """The objects behind a callable, whose attributes, globals and closures it may read."""
-    found = [function]
-    for name in ("func", "__self__", "__func__", "__wrapped__"):
-        one = getattr(function, name, None)
-        if one is not None and not any(one is f for f in found):
-            found += _owners(one) if name == "func" else [one]
-    call = type(function).__call__
-    return [*found, call] if inspect.isfunction(call) else found
-
-
-def _plain_attributes(owners: Sequence[Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """The numbers and strings among the attributes of the traced object that its class reads."""
-    for one in owners:
-        attributes = getattr(one, "__dict__", None)
-        if type(attributes) is not dict or inspect.isroutine(one) or isinstance(one, (type, ModuleType)):
-            continue
-        functions = [f for c in type(one).__mro__ for f in vars(c).values() if inspect.isfunction(f)]
-        read = {name for f in functions for name in attributes_read(f.__code__)}
-        yield from ((attributes, name) for name, value in attributes.items() if name in read and type(value) in GUARDED)
+def _static(substitute: Substitute, value: Any, name: str) -> Any:
+    """What stands for an object among the arguments."""
+    if isinstance(value, Tracer):
+        return value
+    if type(value) in (tuple, list):
+        return type(value)(_static(substitute, item, name) for item in value)
+    return substitute.constant(value, name)
 
 
 def _refused(message: str, hint: str = "") -> RefusedError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import queue
 import sys
 import threading
 import types
@@ -318,10 +319,9 @@ def _plain() -> Any:
 
 
 def test_plain_array_takes_no_tracer() -> None:
-    buffer = [np.zeros(3)]
-
     def stores(x: Any) -> Any:
-        buffer[0][0] = x[0]
+        buffer = _plain()
+        buffer[0] = x[0]
         return x
 
     with pytest.raises(TypeError, match="stored in a plain array"):
@@ -517,7 +517,7 @@ def test_compiled_functions_are_calls() -> None:
     tree = quietly(outer, np.ones(3), np.ones((3, 3))).tree  # no warning: the branch is not ours
     for sign in (1, -1):
         check(outer, replay(tree, outer), [sign * np.ones(3), np.ones((3, 3))])
-    assert "capture_0(" in code_of(tree)
+    assert "(x * 2, w=w) + 1" in code_of(tree)
 
 
 def test_a_call_is_not_what_it_returned_this_time() -> None:
@@ -583,43 +583,39 @@ def test_two_threads_trace_at_once() -> None:
 
 
 def test_a_trace_inside_a_trace() -> None:
-    inner: list[TraceTree] = []
+    inner: queue.SimpleQueue[TraceTree] = queue.SimpleQueue()
 
     def outer(x: Any) -> Any:
-        inner.append(record(centred, [x]).tree)
+        inner.put(record(centred, [x]).tree)
         assert is_tracing()
         return np.zeros(x.shape[0]) + x
 
     tree = quietly(outer, np.arange(3.0)).tree
-    check(centred, replay(inner[0], centred), [np.arange(5.0)])
+    check(centred, replay(inner.get(), centred), [np.arange(5.0)])
     check(lambda x: np.zeros(x.shape[0]) + x, replay(tree, outer), [np.arange(5.0)])
 
 
 def test_values_do_not_outlive_their_trace() -> None:
-    kept: list[Any] = []
+    kept: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def leaks(x: Any) -> Any:
-        kept.append(x + 1)
+        kept.put(x + 1)
         return x
 
     quietly(leaks, np.ones(3))
+    value = kept.get()
     with pytest.raises(TypeError, match="after its trace has ended"):
-        quietly(lambda x: x + kept[0], np.ones(3))
+        quietly(lambda x: x + value, np.ones(3))
     with pytest.raises(TypeError, match="after its trace has ended"):
-        kept[0] + 1
+        value + 1
 
 
 def test_isinstance_says_what_it_says_untraced() -> None:
-    seen: list[bool] = []
-
     def asks(x: Any, a: Any) -> Any:
-        seen.extend([isinstance(x, np.ndarray), isinstance(x.shape[0], int)])
-        seen.extend([isinstance(a, float), isinstance(x.sum(), np.float64)])
-        seen.append(type(x.shape[0]) is int or issubclass(type(x.shape[0]), int))
-        return x
+        seen = [isinstance(x, np.ndarray), isinstance(x.shape[0], int), isinstance(a, float), isinstance(x.sum(), np.float64)]
+        return [*seen, type(x.shape[0]) is int or issubclass(type(x.shape[0]), int)]
 
-    quietly(asks, np.ones(3), 2.0)
-    assert seen == [True, True, True, True, False]
+    assert quietly(asks, np.ones(3), 2.0).result == [True, True, True, True, False]
 
 
 def test_modules_that_imported_the_function(monkeypatch: pytest.MonkeyPatch) -> None:

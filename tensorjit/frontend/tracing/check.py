@@ -28,9 +28,10 @@ def check(
     args: Sequence[Any],
     kwargs: Mapping[str, Any] | None = None,
     tolerance: float | None = None,
+    captured: Sequence[tuple[str, np.ndarray[Any, Any]]] = (),
 ) -> None:
-    """Call both with copies of the arguments and compare what they return and what they leave in the
-    arguments.
+    """Call both with copies of the arguments and compare what they return, and what they leave in the
+    arguments and in captured arrays, which are then as they were.
 
     `tolerance` is relative and replaces the tolerance of each dtype. Raises TracingCheckError naming the
     first difference.
@@ -41,13 +42,26 @@ def check(
     tensorjit.errors.TracingCheckError: the result is float64, and int64 in Python
     """
     mine, theirs = copy.deepcopy((list(args), dict(kwargs or {}))), copy.deepcopy((list(args), dict(kwargs or {})))
-    expected = function(*mine[0], **mine[1])
-    found = compiled(*theirs[0], **theirs[1])
+    before = [array.copy() for _, array in captured]
+    try:
+        expected = function(*mine[0], **mine[1])
+        left = [array.copy() for _, array in captured]
+        _restore(captured, before)
+        found = compiled(*theirs[0], **theirs[1])
+        for (name, array), expected_array in zip(captured, left, strict=True):
+            compare(f"{name} after the call", array, expected_array, tolerance)
+    finally:
+        _restore(captured, before)
     compare("the result", found, expected, tolerance)
     for k, (a, b) in enumerate(zip(theirs[0], mine[0], strict=True)):
         compare(f"argument {k} after the call", a, b, tolerance)
     for name, b in mine[1].items():
         compare(f"argument {name} after the call", theirs[1][name], b, tolerance)
+
+
+def _restore(arrays: Sequence[tuple[str, np.ndarray[Any, Any]]], saved: Sequence[np.ndarray[Any, Any]]) -> None:
+    for (_, array), values in zip(arrays, saved, strict=True):
+        array[...] = values
 
 
 def compare(what: str, found: Any, expected: Any, tolerance: float | None = None) -> None:

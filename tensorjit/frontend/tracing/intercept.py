@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import update_wrapper
 from importlib.machinery import EXTENSION_SUFFIXES
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Final, final
 
 import numpy as np
@@ -65,6 +65,7 @@ class _NumPy(ModuleType):
         return dir(np)
 
 
+_NumPy._tj_original = np  # type: ignore[attr-defined]
 _ORIGINALS: Final = {name: getattr(np, name) for name in CREATION}
 _PROXY: Final = _NumPy("numpy", np.__doc__)
 _SUBSTITUTES: Final[dict[int, Any]] = {id(f): _wrapper(name, f) for name, f in _ORIGINALS.items()}
@@ -74,6 +75,11 @@ _SUBSTITUTES[id(np)] = _PROXY
 def substitute_of(value: Any) -> Any:
     """What traced code sees instead of NumPy or a creation function; None for anything else."""
     return _SUBSTITUTES.get(id(value))
+
+
+def is_substitute(value: Any) -> bool:
+    """Whether a value is such a substitute."""
+    return value is _PROXY or (type(value) is FunctionType and hasattr(value, "_tj_original"))
 
 
 @contextmanager

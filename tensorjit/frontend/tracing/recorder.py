@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import builtins
 import dis
+import inspect
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import CellType, CodeType, FrameType, MappingProxyType
+from types import CodeType, FrameType, MappingProxyType
 from typing import Any, Final, final
 
 import numpy as np
@@ -77,22 +78,24 @@ def paused() -> Iterator[None]:
 class Recorder:
     """One run. `captures` come from the tree that the run will be added to, so that the numbers agree."""
 
-    def __init__(self, mark: str, captures: Sequence[Source], owners: Sequence[Any], strict: bool) -> None:
+    def __init__(self, mark: str, captures: Sequence[Source], strict: bool) -> None:
         self.items: list[Step | Taken] = []
         self.count = 0
         self.mark = mark
         self.captures = list(captures)
-        self.owners = owners  # callables whose attributes and closures may hold captured arrays
         self.strict = strict
         self.caught: Loc | None = None
         self.refusal: RefusedError | None = None
-        self._copies: dict[int, tuple[Any, np.ndarray[Any, Any]]] = {}  # id of a captured array: it and its copy
+        self._numbers = {source.key: k for k, source in enumerate(captures)}
+        self._earlier = frozenset(self._numbers)
+        self._copies: dict[tuple[Any, ...], tuple[Any, np.ndarray[Any, Any]]] = {}  # key of a captured array: it and its copy
+        self._firsts: dict[int, tuple[Any, Source]] = {}  # id of a captured object: it and where it was first read
+        self._traced: dict[tuple[Any, ...], Any] = {}  # key of a captured array: what the function sees of it
         self._roots: dict[int, tuple[str, int]] = {}  # id of the memory's owner: whose it is
         self._written: set[tuple[str, int]] = set()
         self._locs: dict[tuple[int, int], Loc] = {}
         self._keep: list[Any] = []  # whose ids are keys above
-        self._indices: dict[int, int] = {}  # id of a captured array: its number
-        self._guarded: set[tuple[int, str]] = set()  # captured constants
+        self._guarded: set[tuple[Any, ...]] = set()  # sources
         self._views: dict[int, tuple[int, Any]] = {}  # value: what it is a part of, and by which key
 
     # -- recording ---------------------------------------------------------------------------------------------
@@ -210,51 +213,86 @@ class Recorder:
 
     def capture(self, array: np.ndarray[Any, Any], source: Source | None = None) -> tuple[int, Any]:
         """An array that the function did not get as an argument: one more input, read at each call."""
-        if id(array) not in self._copies:
-            if type(array) is not np.ndarray:
-                raise self.refuse(f"an array of class {type(array).__name__}", "pass np.asarray(...) of it")
-            number = self._source_of(array) if source is None else self._number(source)
+        if type(array) is not np.ndarray:
+            raise self.refuse(f"an array of class {type(array).__name__}", "pass np.asarray(...) of it")
+        if source is None:
+            source = self._firsts[id(array)][1] if id(array) in self._firsts else self._source_of(array)
+        if source.key not in self._copies:
             copy = array.copy(order="K")
             copy.flags.writeable = array.flags.writeable
-            self._copies[id(array)] = (array, copy)
-            self._roots[id(copy)] = ("capture", number)
-            self._indices[id(array)] = number
-        return self.emit("capture", droppable=True, index=self._indices[id(array)]), self._copies[id(array)][1]
+            self._copies[source.key] = (array, copy)
+            self._firsts.setdefault(id(array), (array, source))
+            self._roots[id(copy)] = ("capture", self._number(source))
+        return self._emit_capture(source), self._copies[source.key][1]
+
+    def _emit_capture(self, source: Source) -> int:
+        return self.emit("capture", droppable=True, index=self._number(source))
 
     def captured_array(self, source: Source, value: Any) -> Any:
-        """An array or NumPy scalar that the function reads from a global or its closure."""
-        if isinstance(value, np.generic):
-            return ArrayTracer(self, self.emit("capture", droppable=True, index=self._number(source)), value)
-        index, concrete = self.capture(value, source)
-        return self.wrap(concrete, index)
+        """An array or NumPy scalar that the function reads from a known place."""
+        if isinstance(value, np.ndarray):
+            source = self.captured_before(source, value)
+        if source.key not in self._traced:
+            index, concrete = self.capture(value, source) if isinstance(value, np.ndarray) else (self._emit_capture(source), value)
+            self._traced[source.key] = self.wrap(concrete, index)
+        return self._traced[source.key]
 
-    def captured_constant(self, source: Source, value: Any) -> None:
-        """A number or string that the function reads so: a constant for as long as it stays what it is."""
-        key = (id(source.container), source.name)
-        if key not in self._guarded:
-            self._guarded.add(key)
-            self.guard("equal", self.emit("capture", droppable=True, index=self._number(source)), value)
+    def captured_before(self, source: Source, value: Any) -> Source:
+        """Where this run first read an object, and a guard that it is still the same; `source` itself where it is new.
+
+        What earlier runs asked here is asked again, so that the runs part where the answer does."""
+        asked = [s for s in self.captures if s.kind == "same" and s.name.key == source.key]
+        for same in asked:
+            found = bool(same.read())
+            self.captured(same, found)
+            if found and same.container.key in self._known_firsts():
+                return same.container  # type: ignore[no-any-return]
+        first = self._firsts.setdefault(id(value), (value, source))[1]
+        separate = Source("class", source).key in self._earlier and not asked  # an earlier run found an object of its own
+        if first.key == source.key or separate:
+            return source
+        self.captured(Source("same", first, source), True)
+        return first
+
+    def knows(self, source: Source) -> bool:
+        """Whether an earlier run, or this one, asked for the class of what is there."""
+        return Source("class", source).key in self._numbers
+
+    def _known_firsts(self) -> set[tuple[Any, ...]]:
+        return {source.key for _, source in self._firsts.values()}
+
+    def captured(self, source: Source, found: Any, kind: Any = "equal") -> None:
+        """A guard on what a source reads, once."""
+        if source.key not in self._guarded:
+            self._guarded.add(source.key)
+            if kind == "is":
+                self._number(Source("constant", found, getattr(found, "__name__", "object")))
+            self.guard(kind, self._emit_capture(source), found)
 
     def _number(self, source: Source) -> int:
-        for k, known in enumerate(self.captures):
-            if known.container is source.container and known.name == source.name:
-                return k
-        return self._keep_source(source)
+        if source.key not in self._numbers:
+            self._numbers[source.key] = len(self.captures)
+            self.captures.append(source)
+        return self._numbers[source.key]
 
-    def _source_of(self, array: np.ndarray[Any, Any]) -> int:
+    def _source_of(self, array: np.ndarray[Any, Any]) -> Source:
         if has_mark(array, self.mark):
             return self._constant_array(array)
-        for k, source in enumerate(self.captures):
-            known = source.read()
+        for source in self.captures:
+            known = source.find()
             if isinstance(known, np.ndarray) and _same_memory(known, array):
-                return k
-        return self._keep_source(find_source(array, user_frame(), self.owners))
+                return source
+        found = find_source(array, user_frame())
+        if found is None:
+            self.warn(
+                "an array from outside of the function, out of something that the trace does not look into, is followed as the "
+                "object that it is now: another one in its place is not seen",
+                "keep it in a list, a dict, a tuple or an attribute, or pass it as an argument",
+            )
+            return Source("constant", array, "array")
+        return found
 
-    def _keep_source(self, source: Source) -> int:
-        self.captures.append(source)
-        return len(self.captures) - 1
-
-    def _constant_array(self, array: np.ndarray[Any, Any], warn: bool = True) -> int:
+    def _constant_array(self, array: np.ndarray[Any, Any], warn: bool = True) -> Source:
         """An array made in this run by what the trace does not see: a constant, unless nobody wants such."""
         if warn:
             self.warn(
@@ -262,17 +300,14 @@ class Recorder:
                 "arithmetic on plain arrays), becomes a constant",
                 "make it from the arguments, or before the trace",
             )
-        for k, source in enumerate(self.captures):
-            if source.name == _CONSTANT and _same_values(source.read(), array):
-                return k
-        return self._keep_source(Source("global", {_CONSTANT: array.copy()}, _CONSTANT))
+        for source in self.captures:
+            if source.name == _CONSTANT and _same_values(source.container, array):
+                return source
+        return Source("constant", array.copy(), _CONSTANT)
 
     def captured_object(self, x: Any) -> int:
         """A compiled function, or another object that is known by identity."""
-        for k, source in enumerate(self.captures):
-            if source.read() is x:
-                return self.emit("capture", droppable=True, index=k)
-        return self.emit("capture", droppable=True, index=self._keep_source(Source("global", {"value": x}, "value")))
+        return self._emit_capture(Source("constant", x, getattr(x, "__name__", "object")))
 
     def check_captures(self) -> None:
         """Warn where a captured array was changed by plain NumPy while the trace looked on."""
@@ -510,8 +545,7 @@ class Recorder:
             if _size(data) > MAX_LISTED and not any(isinstance(i, (Tracer, np.ndarray)) for i in _flat(data)):
                 with paused():
                     kept = np.array(data)
-                number = self._constant_array(kept, warn=False)
-                index = self.emit("capture", droppable=True, index=number)
+                index = self._emit_capture(self._constant_array(kept, warn=False))
                 lifted = ArrayTracer(self, index, kept)
                 return self.creation("array", function, (lifted, *args[1:]), kwargs)
         result, number = self.call(self.name(f"numpy.{name}"), function, args, kwargs)
@@ -543,7 +577,7 @@ class RefusedError(UnsupportedError, TypeError):
     """What a trace cannot do; a TypeError too, as from any object that does not convert."""
 
 
-_CONSTANT = "constant"
+_CONSTANT = "constant array"
 _NUMBER_HINTS: Final[Mapping[type, str]] = MappingProxyType(
     {
         int: "sizes stay general in arithmetic, reshape, np.zeros and slices; tensorjit.script keeps loops",
@@ -558,26 +592,19 @@ _SPECIAL: Final[Mapping[Any, Callable[[Any], Any]]] = MappingProxyType(
 _FACTS: Final = frozenset({np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj, np.min_scalar_type})
 
 
-def find_source(array: np.ndarray[Any, Any], frame: FrameType, owners: Sequence[Any]) -> Source:
-    """Where the code at hand reads an array: its global, its closure's cell, an attribute of the traced
-    object; else the array itself."""
-    names, attributes_read = _names_read(frame.f_code)
+def find_source(array: np.ndarray[Any, Any], frame: FrameType) -> Source | None:
+    """Where code that runs as it is (a method of a class, a library) reads an array: a global, or an attribute of a class
+    that is one."""
+    names, attributes = _names_read(frame.f_code)
     space = getattr(frame.f_globals, "original", frame.f_globals)
-    for name, value in list(space.items()):
-        if value is array and name in names:
+    for name in sorted(names & space.keys()):
+        if space[name] is array:
             return Source("global", space, name)
-    for one in owners:
-        code = getattr(one, "__code__", None)
-        cells: tuple[CellType, ...] = getattr(one, "__closure__", None) or ()
-        for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
-            if _content(cell) is array:
-                return Source("cell", cell, name)
-        attributes = getattr(one, "__dict__", None)
-        if type(attributes) is dict:
-            for name, value in attributes.items():
-                if value is array and name in attributes_read:
-                    return Source("global", attributes, name)
-    return Source("global", {"value": array}, "value")
+        if isinstance(space[name], type):
+            for attribute in sorted(attributes):
+                if inspect.getattr_static(space[name], attribute, None) is array:
+                    return Source("attribute", Source("global", space, name), attribute)
+    return None
 
 
 def _names_read(code: CodeType) -> tuple[set[str], set[str]]:
@@ -590,26 +617,6 @@ def _names_read(code: CodeType) -> tuple[set[str], set[str]]:
         elif instruction.opname == "LOAD_ATTR":
             attributes.add(instruction.argval)
     return names, attributes
-
-
-def attributes_read(code: CodeType) -> set[str]:
-    """The attributes that a code object, or one within it, reads.
-
-    >>> sorted(attributes_read((lambda m: m.cell.scale).__code__))
-    ['cell', 'scale']
-    """
-    found = _names_read(code)[1]
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= attributes_read(constant)
-    return found
-
-
-def _content(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
 
 
 def _same_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:

@@ -1,49 +1,85 @@
 """The traced function's view of what it captures.
 
-A plain array that a function reads from a global or its closure reaches no protocol until it meets a traced
-value: `W[0]` or `W.sum()` would be constants. So the function runs as a copy whose globals and cells are
-substitutes: an array is read as a traced value, with the name it is read by; a number or a string as it is,
-with a guard; a function or module of the user's as such a copy again. Functions that assign to their globals,
-and cells that are assigned, are left as they are; so is what is reached through an object's attribute.
+A plain array that a function reads from a global, its closure or an object reaches no protocol until it meets a
+traced value: `W[0]` or `self.w.sum()` would be constants. So the function runs as a copy whose globals and cells
+are substitutes, and whatever is reached from there is substituted when it is read:
+
+* an array is a traced value, an input that is read from its place at each call;
+* a number or a string is what it is, and guarded;
+* an object of the user's is a proxy (`objects`), a list or a dict a copy that reads (`containers`), a tuple is
+  rebuilt;
+* a function or method of the user's is such a copy again, and guarded by identity, as is all else.
+
+The first guard of every place is on the class of what is there, so that two runs that find different things part
+there. What the function sets (attributes, globals, nonlocals, items) it sets for this run.
 """
 
 from __future__ import annotations
 
 import dis
 import functools
-from collections.abc import Callable
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterator
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, Protocol, final
 
 import numpy as np
 
-from tensorjit.frontend.tracing.intercept import compiled_packages, is_users, substitute_of
-from tensorjit.passes.specialise.state import Source
+from tensorjit.frontend.tracing.containers import PLAIN, Dict, List
+from tensorjit.frontend.tracing.intercept import compiled_packages, is_substitute, is_users, substitute_of
+from tensorjit.frontend.tracing.objects import BUILTINS, Proxy, State, has_proxies, make_class, tell_all
+from tensorjit.frontend.tracing.places import user_frame
+from tensorjit.passes.specialise.state import MISSING, Source
 
-GUARDED: Final = (bool, int, float, complex, str, type(None))
+MAX_TUPLE: Final = 16  # a longer one is guarded by identity
+_CACHED: Final[Any] = type(functools.lru_cache(lambda: None))
+_CHANGING: Final = (list, dict, set, bytearray, deque)
 
 
 class Captures(Protocol):
     """What a recorder does with what the function captures."""
 
+    def captured(self, source: Source, found: Any, kind: Any = "equal") -> None: ...
     def captured_array(self, source: Source, value: Any) -> Any: ...
-    def captured_constant(self, source: Source, value: Any) -> None: ...
+    def captured_before(self, source: Source, value: Any) -> Source: ...
+    def knows(self, source: Source) -> bool: ...
+    def warn(self, message: str, hint: str) -> None: ...
+    def refuse(self, message: str, hint: str = "") -> Exception: ...
 
 
 @final
 class Globals(dict[str, Any]):
     """The globals of a function's copy: reads go to the module (LOAD_GLOBAL asks a subclass of dict through
-    `__getitem__`)."""
+    `__getitem__`). What the function stores is stored here."""
 
-    __slots__ = ("_substitute", "original")
+    __slots__ = ("_before", "_substitute", "original")
 
     def __init__(self, original: dict[str, Any], substitute: Substitute) -> None:
         super().__init__(original)  # for those who read it as a plain dict: CPython for __builtins__, warnings
+        self._before = dict(original)
         self.original = original
         self._substitute = substitute
 
     def __getitem__(self, name: str) -> Any:
-        return self._substitute.value(Source("global", self.original, name), self.original[name])
+        here = self.get(name, MISSING)
+        if here is not self._before.get(name, MISSING):
+            return dict.__getitem__(self, name)
+        hiding = Source("dict item", Source("constant", self.original, "globals()"), name)
+        if name in self.original:
+            source = hiding if self._substitute.recorder.knows(hiding) else Source("global", self.original, name)
+            return self._substitute.value(source, self.original[name])
+        if not name.startswith("__"):
+            self._substitute.kind(hiding, MISSING)  # a builtin, as long as nothing hides it
+        if name in BUILTINS:
+            return BUILTINS[name]
+        raise KeyError(name)
+
+    def stored(self) -> Iterator[str]:
+        """The names that were bound or deleted."""
+        for name in {**self._before, **self}:
+            if name != "__warningregistry__" and self.get(name, MISSING) is not self._before.get(name, MISSING):
+                yield name
 
 
 @final
@@ -62,7 +98,9 @@ class _Module(ModuleType):
         return vars(self)["_tj_substitute"].value(source, source.read())
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(vars(self)["_tj_original"], name, value)
+        source = Source("global", vars(vars(self)["_tj_original"]), name)
+        vars(self)[name] = value
+        vars(self)["_tj_substitute"].changed(source)
 
 
 @final
@@ -74,78 +112,277 @@ class Substitute:
         self._globals: dict[int, Globals] = {}
         self._compiled = compiled_packages()
         self._functions: dict[int, tuple[FunctionType, FunctionType]] = {}
+        self._cells: dict[int, tuple[str, CellType, CellType, Any]] = {}
+        self._kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # by source: an object, and what stands for it
+        self._classes: dict[type, type | None] = {}
+        self._scanned: set[int] = set()
+
+    # -- functions ---------------------------------------------------------------------------------------------
 
     def callable(self, function: Any) -> Callable[..., Any]:
-        """The copy of a function, or of the function behind a method, a partial or an object; other callables
-        as they are."""
+        """What is run instead of the callable that is traced."""
         if isinstance(function, FunctionType):
-            return self.function(function)
+            return self.copy(function)  # type: ignore[no-any-return]
         if isinstance(function, MethodType) and isinstance(function.__func__, FunctionType):
-            return MethodType(self.function(function.__func__), function.__self__)
+            return MethodType(self.copy(function.__func__), self.constant(function.__self__, "self"))
         if type(function) is functools.partial:
-            return functools.partial(self.callable(function.func), *function.args, **function.keywords)
-        call = type(function).__call__
+            args = [self.constant(a, f"argument {k}") for k, a in enumerate(function.args)]
+            return functools.partial(
+                self.callable(function.func), *args, **{k: self.constant(a, k) for k, a in function.keywords.items()}
+            )
+        if self._proxied(type(function)):
+            return self.constant(function, "self")  # type: ignore[no-any-return]
+        call: Any = getattr(type(function), "__call__", None)  # noqa: B004
         if isinstance(call, FunctionType) and not hasattr(type(function), "__tensorjit_function__"):
-            return MethodType(self.function(call), function)
+            return MethodType(self.copy(call), function)
         return function  # type: ignore[no-any-return]
 
-    def function(self, function: FunctionType) -> FunctionType:
+    def copy(self, function: Any) -> Any:
+        """The copy of a function of the user's; other callables as they are."""
+        if not isinstance(function, FunctionType) or is_substitute(function):
+            return function
         known = self._functions.get(id(function))
         if known is not None:
             return known[1]
-        if not is_users(str(function.__globals__.get("__name__", "")), self._compiled):
+        if isinstance(function.__globals__, Globals) or not self._users(str(function.__globals__.get("__name__", ""))):
             return function
-        space = self._space(function)
-        copy = FunctionType(function.__code__, space, function.__name__, function.__defaults__, function.__closure__)
+        names, closure = function.__code__.co_freevars, function.__closure__
+        fresh = [cell for cell in closure or () if id(cell) not in self._cells]
+        for name, cell in zip(names, closure or (), strict=True):
+            if cell in fresh:
+                self._cells[id(cell)] = (name, cell, CellType(), MISSING)
+        cells = closure and tuple(self._cells[id(cell)][2] for cell in closure)
+        copy = FunctionType(function.__code__, self._space(function), function.__name__, None, cells)
         self._functions[id(function)] = (function, copy)
-        cells = self._cells(function)
-        if any(a is not b for a, b in zip(cells or (), function.__closure__ or (), strict=True)):
-            copy = FunctionType(function.__code__, space, function.__name__, function.__defaults__, cells)
-            self._functions[id(function)] = (function, copy)
-        copy.__kwdefaults__ = function.__kwdefaults__
+        for cell in fresh:  # not before: one of them may hold the function
+            self._fill(*self._cells[id(cell)])
+        copy.__defaults__ = function.__defaults__ and tuple(self.constant(d, "a default") for d in function.__defaults__)
+        copy.__kwdefaults__ = function.__kwdefaults__ and {k: self.constant(d, k) for k, d in function.__kwdefaults__.items()}
         copy.__dict__.update(function.__dict__)
         copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
         return copy
 
-    def _space(self, function: FunctionType) -> dict[str, Any]:
+    def _users(self, module: str) -> bool:
+        return is_users(module, self._compiled)
+
+    def _space(self, function: FunctionType) -> Globals:
         original = function.__globals__
-        if isinstance(original, Globals) or _uses(function.__code__, "STORE_GLOBAL", "DELETE_GLOBAL", "IMPORT_STAR"):
-            return original
         if id(original) not in self._globals:
             self._globals[id(original)] = Globals(original, self)
         return self._globals[id(original)]
 
-    def _cells(self, function: FunctionType) -> tuple[CellType, ...] | None:
-        if function.__closure__ is None:
-            return None
-        assigned = _uses(function.__code__, "STORE_DEREF", "DELETE_DEREF")
-        cells = []
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True):
-            cells.append(cell if name in assigned else self._cell(name, cell))
-        return tuple(cells)
+    def _fill(self, name: str, cell: CellType, made: CellType, _: Any) -> None:
+        """Put into a cell what stands for the content of another."""
+        content = Source("cell", cell, name).find()
+        if content is not MISSING:
+            made.cell_contents = content if name == "__class__" else self.value(Source("cell", cell, name), content)
+            self._cells[id(cell)] = (name, cell, made, made.cell_contents)
 
-    def _cell(self, name: str, cell: CellType) -> CellType:
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            return cell
-        substitute = self.value(Source("cell", cell, name), value)
-        return cell if substitute is value else CellType(substitute)
+    def finish(self) -> None:
+        """Warn of what was stored without our seeing it."""
+        for name, _, made, put in self._cells.values():
+            if Source("cell", made).find() is not put:
+                self.changed(Source("cell", made, name))
+        for space in self._globals.values():
+            for name in space.stored():
+                self.changed(Source("global", space.original, name))
+        for _, made in list(self._kept.values()):
+            if isinstance(made, Proxy):
+                tell_all(made)
+
+    # -- values ------------------------------------------------------------------------------------------------
+
+    def constant(self, value: Any, name: str) -> Any:
+        """An object that was handed over for good: a default, an argument of a partial, the object of a method."""
+        if isinstance(value, type):
+            self.class_read(value)
+        if type(value) in PLAIN or isinstance(value, (type, ModuleType)):
+            return value
+        return self.value(Source("constant", value, name), value)
 
     def value(self, source: Source, value: Any) -> Any:
         """What the function reads instead of a captured value."""
+        found = substitute_of(value)
+        if source.kind == "global" and _is_itself(source.name, value):
+            return value if found is None else found
+        if type(value) is ModuleType and not self._users(value.__name__):
+            return value if found is None else found
+        self.kind(source, value)
         if type(value) is np.ndarray or isinstance(value, np.generic):
             return self.recorder.captured_array(source, value)
-        found = substitute_of(value)
-        if found is not None:
-            return found
-        if isinstance(value, FunctionType):
-            return value if hasattr(value, "_tj_original") else self.function(value)
-        if type(value) is ModuleType and is_users(value.__name__, self._compiled):
-            return _Module(value, self)
-        if type(value) in GUARDED and not source.name.startswith("__"):
-            self.recorder.captured_constant(source, value)
-        return value
+        if type(value) in PLAIN:
+            self.recorder.captured(source, value)
+            return value
+        for kind, make in _MAKERS.items():
+            if type(value) is kind:
+                return make(self, source, value)
+        if isinstance(value, tuple):
+            return self._tuple(source, value)
+        if self._proxied(type(value)):
+            return self._followed(source, value, self._proxy)
+        self.same_object(source, value)
+        if isinstance(value, type):
+            self.class_read(value)
+        elif isinstance(value, _CHANGING):
+            self.unfollowed(f"`{source.shown}`, a {type(value).__name__},")
+        return value if found is None else found
+
+    def _followed(self, source: Source, value: Any, make: Callable[[Source, Any], Any]) -> Any:
+        """One thing for one object, by whatever way it is reached."""
+        first = self.recorder.captured_before(source, value)
+        if first.key not in self._kept:
+            self._kept[first.key] = (value, make(first, value))
+        return self._kept[first.key][1]
+
+    def _proxied(self, kind: type) -> bool:
+        if kind not in self._classes:
+            follows = has_proxies(kind, lambda k: self._users(str(getattr(k, "__module__", ""))))
+            self._classes[kind] = make_class(kind) if follows else None
+        return self._classes[kind] is not None
+
+    def _proxy(self, source: Source, value: Any) -> Any:
+        made: Any = object.__new__(self._classes[type(value)])  # type: ignore[arg-type]
+        object.__setattr__(made, "_tj_state", State(self, source, value))
+        return made
+
+    def _list(self, source: Source, value: Any) -> Any:
+        return self._followed(source, value, lambda s, v: List.of(self, s, v))
+
+    def _dict(self, source: Source, value: Any) -> Any:
+        return self._followed(source, value, lambda s, v: Dict.of(self, s, v))
+
+    def _tuple(self, source: Source, value: Any) -> Any:
+        fields = getattr(value, "_fields", None)
+        if type(value) is tuple and len(value) <= MAX_TUPLE:
+            self.fact(Source("length", source), len(value))
+            return tuple([self.value(Source("tuple item", source, k), v) for k, v in enumerate(value)])
+        if type(fields) is tuple and len(fields) == len(value):
+            items = [self.value(Source("attribute", source, n), v) for n, v in zip(fields, value, strict=True)]
+            return tuple.__new__(type(value), items)
+        self.same_object(source, value)
+        made = [self.constant(v, f"{source.shown}[{k}]") for k, v in enumerate(value)]
+        return value if all(a is b for a, b in zip(made, value, strict=True)) else tuple.__new__(type(value), made)
+
+    def _function(self, source: Source, value: Any) -> Any:
+        self.same_object(source, value)
+        return self.copy(value)
+
+    def _cached(self, source: Source, value: Any) -> Any:
+        self.same_object(source, value)
+        return self.copy(value.__wrapped__)  # without the cache, which would keep what is traced
+
+    def _method(self, source: Source, value: Any) -> Any:
+        self.same_object(Source("attribute", source, "__func__"), value.__func__)
+        return MethodType(self.copy(value.__func__), self.value(Source("attribute", source, "__self__"), value.__self__))
+
+    def _partial(self, source: Source, value: Any) -> Any:
+        function = self.value(Source("attribute", source, "func"), value.func)
+        args = self.value(Source("attribute", source, "args"), value.args)
+        keywords = self.value(Source("attribute", source, "keywords"), value.keywords)
+        return functools.partial(function, *args, **keywords)
+
+    def _module(self, source: Source, value: Any) -> Any:
+        self.same_object(source, value)
+        return self._kept.setdefault((id(value),), (value, _Module(value, self)))[1]
+
+    # -- what runs as it is ------------------------------------------------------------------------------------
+
+    def class_read(self, kind: type) -> None:
+        """A class is a namespace, and its methods are no copies: the numbers that they may read there, and in globals, are
+        guarded now."""
+        if not self._users(kind.__module__):
+            return
+        read = _names(user_frame().f_code)
+        if id(kind) not in self._scanned:
+            self._scanned.add(id(kind))
+            members = [found for base in kind.__mro__[:-1] for found in vars(base).values()]
+            for function in (getattr(found, "__func__", getattr(found, "fget", found)) for found in members):
+                if isinstance(function, FunctionType):
+                    read |= _names(function.__code__)
+                    self._scan(function)
+        for name in sorted(read):
+            found = inspect.getattr_static(kind, name, None)
+            if type(found) in PLAIN and found is not None and not name.startswith("__"):
+                place = Source("attribute", Source("constant", kind, kind.__name__), name)
+                self.kind(place, found)
+                self.recorder.captured(place, found)
+
+    def _scan(self, function: FunctionType) -> None:
+        space = function.__globals__
+        if id(function) in self._scanned or not self._users(str(space.get("__name__", ""))):
+            return
+        self._scanned.add(id(function))
+        for name in sorted(_uses(function.__code__, "LOAD_GLOBAL")):
+            found = space.get(name, MISSING)
+            source = Source("global", space, name)
+            if type(found) in PLAIN and not name.startswith("__"):
+                self.kind(source, found)
+                self.recorder.captured(source, found)
+            elif isinstance(found, FunctionType) and not is_substitute(found):
+                self.kind(source, found)
+                self.same_object(source, found)
+                self._scan(found)
+            elif isinstance(found, type):
+                self.class_read(found)
+
+    # -- guards and warnings -----------------------------------------------------------------------------------
+
+    def kind(self, source: Source, value: Any) -> None:
+        """What is there is of this class; MISSING: nothing is."""
+        self.recorder.captured(Source("class", source), value if value is MISSING else type(value), "is")
+
+    def same_object(self, source: Source, value: Any) -> None:
+        self.recorder.captured(source, value._tj_original if is_substitute(value) else value, "is")
+
+    def fact(self, source: Source, found: Any) -> None:
+        self.recorder.captured(source, found)
+
+    def keys(self, source: Source, found: tuple[Any, ...]) -> None:
+        self.recorder.captured(source, source.read(), "is")
+
+    def changed(self, source: Source) -> None:
+        self.recorder.warn(
+            f"`{source.shown}` is outside of the function, and is changed in the trace only: calls of the compiled function "
+            "do not change it",
+            "return the new value",
+        )
+
+    def unfollowed(self, what: str) -> None:
+        self.recorder.warn(
+            f"{what} is followed as it is now: what changes in it later is not seen",
+            "pass it as an argument, or use a list or a dict",
+        )
+
+    def refuse(self, message: str, hint: str) -> Exception:
+        return self.recorder.refuse(message, hint)
+
+
+_MAKERS: Final[dict[Any, Callable[[Substitute, Source, Any], Any]]] = {
+    list: Substitute._list,
+    dict: Substitute._dict,
+    FunctionType: Substitute._function,
+    MethodType: Substitute._method,
+    ModuleType: Substitute._module,
+    functools.partial: Substitute._partial,
+    _CACHED: Substitute._cached,
+}
+
+
+def _is_itself(name: str, value: Any) -> bool:
+    """Whether a global is what its name says, in every program: NumPy's functions, the interpreter's names."""
+    if name.startswith("__") or is_substitute(value):
+        return True
+    module = getattr(value, "__module__", None) if callable(value) and not isinstance(value, FunctionType) else None
+    return module in ("numpy", "builtins", "math") and getattr(value, "__name__", None) == name
+
+
+def _names(code: CodeType) -> set[str]:
+    """The names that a code object, or one within it, uses."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _names(constant)
+    return found
 
 
 def _uses(code: CodeType, *operations: str) -> set[Any]:

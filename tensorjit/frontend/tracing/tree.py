@@ -55,9 +55,9 @@ class Step:
 @final
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A decision on a value: its truth, or that it equals what was found."""
+    """A decision on a value: its truth, or that it equals or is what was found."""
 
-    kind: Literal["truth", "equal"]
+    kind: Literal["truth", "equal", "is"]
     value: int
     loc: Loc | None = field(default=None, compare=False)
 
@@ -312,7 +312,11 @@ class _Emitter:
             return _is(b, value, _const(b, expected))
         if isinstance(expected, type) and expected.__module__ in ("numpy", "builtins"):
             return _is(b, value, _class(b, expected))
-        index = next(k for k, source in enumerate(self.tree.captures) if source.read() is expected)
+        return self._is_object(b, value, expected)
+
+    def _is_object(self, b: Builder, value: Value, expected: Any) -> Value:
+        captures = enumerate(self.tree.captures)
+        index = next(k for k, source in captures if source.kind == "constant" and source.container is expected)
         return _is(b, value, b.add("capture", attrs={"index": index}))
 
     def _node(self, b: Builder, node: Node, env: dict[int, Value]) -> None:
@@ -333,12 +337,18 @@ class _Emitter:
             other.loc = b.loc
             _fail(other)
             goes, fails = Block((), (Op("yield", loc=b.loc),)), other.block()
-            condition, inverted = _condition(b, guard, env[guard.value], found)
+            condition, inverted = self._condition(b, guard, env[guard.value], found)
             _branch(b, condition, *((fails, goes) if inverted else (goes, fails)))
+
+    def _condition(self, b: Builder, guard: Guard, value: Value, found: Any) -> tuple[Value, bool]:
+        """The condition that a guard finds the same again, and whether it is to be inverted."""
+        if guard.kind == "is":
+            return b.add("truth", (self._is_object(b, value, found),)), False
+        return _condition(b, guard, value, found)
 
     def _branches(self, b: Builder, guard: Guard, branches: Sequence[tuple[Any, Node]], env: dict[int, Value]) -> None:
         (found, node), *rest = branches
-        condition, inverted = _condition(b, guard, env[guard.value], found)
+        condition, inverted = self._condition(b, guard, env[guard.value], found)
         blocks = []
         for last in (False, True):
             inner = Builder()
@@ -406,7 +416,7 @@ def _python_class(kind: Kind) -> type | None:
 
 
 def _condition(b: Builder, guard: Guard, value: Value, found: Any) -> tuple[Value, bool]:
-    """The condition that a guard finds the same again, and whether it is to be inverted."""
+    """Of a truth or an equality."""
     if guard.kind == "truth":
         return b.add("truth", (value,)), not found
     if isinstance(found, float) and math.isnan(found):

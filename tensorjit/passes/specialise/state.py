@@ -109,7 +109,7 @@ _SHOWN: Final = {
     "class": "type({owner})",
     "length": "len({owner})",
     "keys": "list({owner})",
-    "has": "whether {owner} is there",
+    "has": "presence of {owner}",
     "same": "{name} is {owner}",
 }
 
