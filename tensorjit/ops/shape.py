@@ -443,6 +443,9 @@ def _repeat(b: TypedBuilder, a: Abstract, repeats: Abstract, axis: Abstract = NO
     along, count = _axis(b, axis, b.rank(x)), b.dim(repeats)
     b.check("ge", count, 0, "ValueError", "repeats may not contain negative values.")
     shape = _shape(x)
+    if along == len(shape) - 1:  # rows of a few equal elements: NumPy's loop is made for them, a kernel is not
+        result = ArrayType(b.strong_dtype(x), (*shape[:-1], shape[-1] * count))
+        return b.library("numpy.ndarray.repeat", (x, b.value(repeats)), result, axis=along)
     axes = [(k, 1) for k in range(along + 1)] + [(None, 0)] + [(k, 1) for k in range(along + 1, len(shape))]
     spread = b.view(x, (*shape[: along + 1], count, *shape[along + 1 :]), axes)
     return b.reshape(b.copy(spread), (*shape[:along], shape[along] * count, *shape[along + 1 :]))
@@ -631,7 +634,7 @@ def _dot(b: TypedBuilder, a: Abstract, b_: Abstract, out: Abstract = NONE) -> Ab
     message = f"shapes {_text(p)} and {_text(q)} not aligned: {{}} (dim {len(p) - 1}) != {{}} (dim {inner})"
     b.check("eq", p[-1], q[inner], "ValueError", message, (*p, *q, p[-1], q[inner]))
     shape = (*p[:-1], *q[:inner], *q[inner + 1 :])
-    return finish(b, _call(b, "dot", (left, right), _common(b, left, right), shape), out)
+    return finish(b, _call(b, "ndarray.dot", (left, right), _common(b, left, right), shape), out)
 
 
 _MATMUL = "(n?,k),(k,m?)->(n?,m?)"
@@ -675,7 +678,8 @@ def _inner(b: TypedBuilder, a: Abstract, b_: Abstract) -> Abstract:
     p, q = _shape(left), _shape(right)
     message = f"shapes {_text(p)} and {_text(q)} not aligned: {{}} (dim {len(p) - 1}) != {{}} (dim {len(q) - 1})"
     b.check("eq", p[-1], q[-1], "ValueError", message, (*p, *q, p[-1], q[-1]))
-    return _call(b, "inner", (left, right), _common(b, left, right), (*p[:-1], *q[:-1]))
+    name = "ndarray.dot" if len(p) == len(q) == 1 else "inner"  # the method is called faster
+    return _call(b, name, (left, right), _common(b, left, right), (*p[:-1], *q[:-1]))
 
 
 # -- NumPy's own ---------------------------------------------------------------------------------------------------

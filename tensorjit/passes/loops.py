@@ -36,6 +36,7 @@ from tensorjit.ir.kernel import (
     Store,
     ViewParam,
     i64,
+    subexpressions,
 )
 from tensorjit.ir.types import ScalarType
 from tensorjit.ops.opdef import Loop
@@ -129,7 +130,7 @@ class _Writer:
         views = tuple(self._view(m) for m in self.operands)
         sizes = tuple(ScalarParam(name, I64) for name in self.sizes.values())
         names = tuple(o.name for o in r.members if _is_work(o, r))
-        body = tuple(self.scopes[0].body)
+        body = _without_idle_loads(self.scopes[0].body)
         kernel = Kernel("", views, (*self.scalars.values(), *sizes), body, tuple(self.scratch), names)
         name = f"k_{zlib.crc32(repr(kernel).encode()):08x}"  # not hashlib: it loads OpenSSL
         return Written(replace(kernel, name=name), tuple(self.operands.values()), tuple(self.scalars), tuple(self.sizes))
@@ -490,6 +491,31 @@ class _Writer:
         scope.known[key] = ref
         self.home[ref.name] = depth
         return ref
+
+
+def _without_idle_loads(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
+    """The statements without loads that nothing makes use of: np.isnan of integers is False whatever they are."""
+    used = {part.name for expr in _expressions(body) for part in subexpressions(expr) if isinstance(part, Ref)}
+
+    def kept(body: Sequence[Stmt]) -> tuple[Stmt, ...]:
+        live = [s for s in body if not (isinstance(s, Let) and isinstance(s.expr, Load) and s.name not in used)]
+        return tuple(replace(s, body=kept(s.body)) if isinstance(s, For) else s for s in live)
+
+    return kept(body)
+
+
+def _expressions(body: Sequence[Stmt]) -> Iterator[Expr]:
+    for stmt in body:
+        match stmt:
+            case For(extent=extent, body=inner):
+                yield extent
+                yield from _expressions(inner)
+            case Let(expr=expr):
+                yield expr
+            case Store(indices=indices, expr=expr):
+                yield from (expr, *indices)
+            case Accumulate(expr=expr, position=position):
+                yield from (expr,) if position is None else (expr, position)
 
 
 def _is_work(op: Op, region: Region) -> bool:

@@ -17,6 +17,7 @@ from tensorjit.ir.dtypes import (
     F16,
     F32,
     F64,
+    I8,
     I16,
     I64,
     DType,
@@ -167,6 +168,20 @@ def test_copies(dtype: DType, target: str) -> None:
                 assert runs("k", [source, out], n, m) == 0
                 np.testing.assert_array_equal(out, x)
         runs("k", [x, x], n, m)
+
+
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("dtype", [BOOL, I8, F64], ids=str)
+def test_fills(dtype: DType, target: str) -> None:
+    store = Store("r", (I, J), Ref("v", dtype))
+    rows = For("i", N, (For("j", M, (store,), "vector"),))
+    scalars = (ScalarParam("v", dtype), ScalarParam("n", I64), ScalarParam("m", I64))
+    runs = Runs([Kernel("k", (ViewParam("r", dtype, 2, written=True),), scalars, (rows,))], target)
+    for value in (1, 0, True) if dtype is BOOL else (-3, 100):
+        for out in (np.zeros((3, 801), dtype.numpy)[:, :800], np.zeros((5, 3), dtype.numpy).T, np.zeros((2, 0), dtype.numpy)):
+            assert runs("k", [out], value, *out.shape) == 0
+            assert (out == dtype.numpy.type(value)).all()
+            assert out.base is None or out.base.size == out.size or not out.base[:, 800:].any()
 
 
 def test_interrupt_of_a_copy() -> None:

@@ -506,3 +506,9 @@ def test_a_row_without_a_kernel_is_left_to_numpy() -> None:
     assert names == ["launch", "library", "launch"]
     args = [data(4, dtype="i4")]
     _same(run_lowered(lowered, args), reference.run(typed, args))
+
+
+def test_what_does_not_depend_on_an_array_does_not_read_it() -> None:
+    lowered = check(lambda b, np_, x: np_.isnan(x), [array("i4", "n")], [data(4, dtype="i4")], kernels=1)
+    (launch,) = launches(lowered)
+    assert "Load(" not in repr(launch.attrs["kernel"].body)

@@ -8,13 +8,19 @@ from collections.abc import Iterable
 
 from llvmlite import ir
 
-from tensorjit.backends.llvm.abi import I64, PTR, VOID
+from tensorjit.backends.llvm.abi import I32, I64, PTR, VOID
 from tensorjit.backends.llvm.quiet import declare
 
 __all__ = ["IMPLICIT", "c_symbols", "libc_function", "libm_function"]
 
 _PREFIX = "tj_c_"
-_LIBC = {"malloc": (PTR, (I64,)), "free": (VOID, (PTR,)), "memcpy": (PTR, (PTR, PTR, I64)), "memmove": (PTR, (PTR, PTR, I64))}
+_LIBC = {
+    "malloc": (PTR, (I64,)),
+    "free": (VOID, (PTR,)),
+    "memcpy": (PTR, (PTR, PTR, I64)),
+    "memmove": (PTR, (PTR, PTR, I64)),
+    "memset": (PTR, (PTR, I32, I64)),
+}
 
 # what LLVM's code generator calls where the processor has no instruction (no FMA, no SSE4.1)
 _ROUNDING = ("fma", "fmod", "floor", "ceil", "trunc", "rint", "roundeven", "nearbyint")
@@ -22,7 +28,7 @@ IMPLICIT = (*_ROUNDING, *(f"{name}f" for name in _ROUNDING), "memcpy", "memset",
 
 
 def libc_function(module: ir.Module, name: str) -> ir.Function:
-    """malloc, free, memcpy or memmove, declared."""
+    """One of the functions above, declared."""
     result, parameters = _LIBC[name]
     return declare(module, _PREFIX + name, result, list(parameters))
 

@@ -24,6 +24,7 @@ __all__ = [
     "accumulated",
     "copied",
     "expressions",
+    "filled",
     "is_innermost",
     "lanes",
     "multiplier",
@@ -191,12 +192,20 @@ def walked_axis(loop: For, place: Load | Store) -> int:
     return next(k for k, i in enumerate(place.indices) if isinstance(i, Ref) and i.name == loop.index)
 
 
-def copied(loop: For) -> tuple[Load, Store] | None:
-    """From where to where a loop copies elements, if it does nothing else."""
+def copied(loop: For) -> tuple[Load | Store, ...]:
+    """Where to and where from a loop copies elements, if it does nothing else."""
     match loop.body:
         case (Let(name, Load() as source), Store(expr=Ref(stored)) as target) if stored == name:
-            return (source, target) if len(walked(loop)) == 2 else None
-    return None
+            return (target, source) if len(walked(loop)) == 2 else ()
+    return ()
+
+
+def filled(loop: For) -> tuple[Store, ...]:
+    """Where a loop stores the same byte everywhere, if it does nothing else."""
+    match loop.body:
+        case (Store(expr=Const() | Ref() as value) as target,) if value.dtype.size == 1 and value != Ref(loop.index, value.dtype):
+            return (target,) if walked(loop) else ()
+    return ()
 
 
 def is_innermost(loop: For) -> bool:

@@ -424,7 +424,7 @@ class _Writer(Writer):
 
     def _vector_version(self, loop: For, extent: ir.Value, times: int) -> None:
         lanes, width = facts.lanes(loop), facts.lanes(loop) * times
-        if self._copy(loop, extent):
+        if self._copy_or_fill(loop, extent):
             return
         head = self._lanes_to_alignment(loop, extent)
         with self._inside(loop):
@@ -483,21 +483,25 @@ class _Writer(Writer):
         self.env = outer
         return pointer.register
 
-    def _copy(self, loop: For, extent: ir.Value) -> bool:
-        """Leave a loop that only copies elements side by side to the C library, which knows the processor's best way."""
-        pair = facts.copied(loop)
-        if pair is None or self.assumed is None:
+    def _copy_or_fill(self, loop: For, extent: ir.Value) -> bool:
+        """Leave a loop that only copies elements side by side, or repeats a byte, to the C library, which knows the
+        processor's best way."""
+        places = facts.copied(loop) or facts.filled(loop)
+        if not places or self.assumed is None:
             return False
-        b, (size,) = self.b, {self.views[p.view].memory.dtype.size for p in pair}
-        source, target = (self._first_address(loop, p) for p in pair)
-        for place in pair:
+        b, size = self.b, self.views[places[0].view].memory.dtype.size
+        starts = [self._first_address(loop, p) for p in places]
+        for place in places:
             self._row_step(self.views[place.view], [(facts.walked_axis(loop, place), 1)])
+        function, byte = libc_function(b.module, "memmove"), []  # in place is allowed
+        if isinstance(places[-1], Store):
+            value = self.uniform(places[-1].expr).register
+            function, byte = libc_function(b.module, "memset"), [b.zext(value, I32)]
 
         def chunk(index: ir.Value, _: object) -> tuple[()]:
             left, at = b.sub(extent, index), b.mul(index, I64(size))
             count = b.select(b.icmp_signed("<", left, I64(COPIED_AT_ONCE)), left, I64(COPIED_AT_ONCE))
-            places = [b.gep(start, [at], source_etype=I8) for start in (target, source)]
-            b.call(libc_function(b.module, "memmove"), [*places, b.mul(count, I64(size))])  # in place is allowed
+            b.call(function, [*(b.gep(start, [at], source_etype=I8) for start in starts), *byte, b.mul(count, I64(size))])
             self.charge(count)
             return ()
 
