@@ -74,6 +74,18 @@ class Block:
     def terminator(self) -> Op:
         return self.ops[-1]
 
+    def walk(self) -> Iterator[Op]:
+        """Every op, outer before inner, in program order."""
+        stack: list[Iterator[Op]] = [iter(self.ops)]
+        while stack:
+            op = next(stack[-1], None)
+            if op is None:
+                stack.pop()
+                continue
+            yield op
+            if op.blocks:
+                stack.append(iter([o for b in op.blocks for o in b.ops]))
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,16 +103,8 @@ class Graph:
         return self.block.params
 
     def walk(self) -> Iterator[Op]:
-        """Every op, outer before inner, in program order."""
-        stack: list[Iterator[Op]] = [iter(self.block.ops)]
-        while stack:
-            op = next(stack[-1], None)
-            if op is None:
-                stack.pop()
-                continue
-            yield op
-            if op.blocks:
-                stack.append(iter([o for b in op.blocks for o in b.ops]))
+        """Every op of the block and of those inside it."""
+        return self.block.walk()
 
 
 class Builder:

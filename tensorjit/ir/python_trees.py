@@ -244,7 +244,7 @@ class Shaper:
 
     def _if(self, frame: _Frame, op: Op, target: _Target) -> None:
         (condition,) = self._take(frame, op.operands[:1])
-        if any(v in frame.pending for b in op.blocks for o in _walk(b) for v in o.operands):
+        if any(v in frame.pending for b in op.blocks for o in b.walk() for v in o.operands):
             self._flush(frame)
         form = self.shortcut.get(op, "")
         if len(op.results) == 1 and op not in self.no_expression:
@@ -278,7 +278,7 @@ class Shaper:
         for index, block in enumerate(op.blocks):
             if (form, index) in (("and", 1), ("or", 0)):
                 continue
-            if any(o.name in _NO_EXPRESSION for o in _walk(block)):
+            if any(o.name in _NO_EXPRESSION for o in block.walk()):
                 return None
             out, tree = self.block(block, _Target())
             if out or tree is None or tree.size > _MAX_TREE:
@@ -308,11 +308,3 @@ class Shaper:
         assert condition is not None
         body, _ = self.block(op.blocks[1], inside)
         frame.out.append(Stmt("while", (), (condition,), (head, body, *orelse), op))
-
-
-def _walk(block: Block) -> Iterator[Op]:
-    stack = [block]
-    while stack:
-        for op in stack.pop().ops:
-            yield op
-            stack.extend(op.blocks)

@@ -10,10 +10,9 @@ of them may be merged, and a region can be placed where it is closed, behind all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, final
+from typing import final
 
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
@@ -35,7 +34,7 @@ from tensorjit.passes.regions import (
     through,
     whole,
 )
-from tensorjit.records import dataclass
+from tensorjit.passes.seal import Region, finish, frozen
 
 MAX_OPS = 256  # ops of one region: compile time of a kernel grows with its length
 MAX_ARRAYS = 24  # arrays of one region: more streams than this fight over the cache
@@ -43,23 +42,6 @@ MAX_OPEN = 8  # open regions at one time: bounds the search for conflicts
 
 # ops that raise nothing and write nothing, so that pending stores may move behind them
 QUIET = frozenset({"const", "dim", "bind", "cast", "view", "reshape", "part", "load", "empty", "truth"})
-UNUSED = frozenset({"const", "dim", "cast", "view", "reshape", "load", "empty"})  # dropped where nothing uses them
-
-
-@final
-@dataclass(eq=False, slots=True)
-class _Region:
-    space: tuple[Dim, ...]
-    reduced: tuple[int, ...] | None = None
-    members: list[tuple[int, Op]] = field(default_factory=list)
-    axes: dict[Value, Axes] = field(default_factory=dict)
-    viewed: set[Value] = field(default_factory=set)  # values that member views look at, and these views
-    reads: dict[Value, set[Axes]] = field(default_factory=dict)
-    content: dict[Value, Value] = field(default_factory=dict)  # an array overwritten here -> its elements now
-    targets: dict[Value, None] = field(default_factory=dict)  # the arrays from outside among them
-    merged: _Region | None = None
-    open: bool = True
-    reason: str = ""
 
 
 def fuse(graph: Graph, table: Mapping[str, OpDef], aliases: Aliases | None = None) -> Graph:
@@ -118,16 +100,16 @@ class _BlockFuser:
         self.aliases = fuser.aliases
         self.source = block
         self.sizes = sizes
-        self.schedule: list[Op | _Region] = []
-        self.opened: list[_Region] = []
-        self.owner: dict[Value, _Region] = {}
+        self.schedule: list[Op | Region] = []
+        self.opened: list[Region] = []
+        self.owner: dict[Value, Region] = {}
         self.leaves: dict[Value, Op] = {}
         self.count = 0
 
     def run(self) -> Block:
         for op in self.source.ops:
             self.visit(op)
-        return _finish(self.source, self.schedule, self.fuser.defs)
+        return finish(self.source, self.schedule, self.fuser.defs)
 
     def visit(self, op: Op) -> None:
         self.count += 1
@@ -176,7 +158,7 @@ class _BlockFuser:
         for v in op.operands:
             self._demand(v, op)
         self._close_where(lambda r: True, lambda: f"`{op.name}`{_at(op)} comes between")
-        for v in dict.fromkeys(v for b in op.blocks for v in _uses(b)):
+        for v in dict.fromkeys(v for b in op.blocks for o in b.walk() for v in o.operands):
             if v in self.leaves:
                 self._demand(v, op)
         for block in op.blocks:
@@ -193,7 +175,7 @@ class _BlockFuser:
             value = loaded
         if isinstance(value.type, ScalarType) and value.type.dtype is not dtype:
             converted = Value(ScalarType(dtype))
-            self._plain(Op("cast", (value,), (converted,), _frozen(loop=Loop((value.type.dtype,), dtype)), loc=op.loc))
+            self._plain(Op("cast", (value,), (converted,), frozen(loop=Loop((value.type.dtype,), dtype)), loc=op.loc))
             value = converted
         self._plain(Op("empty", (), op.results, loc=op.loc))
         self._plain(Op("store", (op.result, value), (), loc=op.loc))
@@ -229,38 +211,38 @@ class _BlockFuser:
 
     # -- regions -----------------------------------------------------------------------------------------------
 
-    def _region(self, value: Value) -> _Region | None:
+    def _region(self, value: Value) -> Region | None:
         """The open region that computes a value."""
         region = self.owner.get(value)
         while region is not None and region.merged is not None:
             region = region.merged
         return region if region is not None and region.open else None
 
-    def _open(self, space: tuple[Dim, ...], reduced: tuple[int, ...] | None = None) -> _Region:
+    def _open(self, space: tuple[Dim, ...], reduced: tuple[int, ...] | None = None) -> Region:
         if len(self.opened) >= MAX_OPEN:
             self._close(self.opened[0], "too many regions were open")
-        region = _Region(space, reduced)
+        region = Region(space, reduced)
         self.opened.append(region)
         return region
 
-    def _close(self, region: _Region, reason: str) -> None:
+    def _close(self, region: Region, reason: str) -> None:
         region.open = False
         region.reason = reason
         self.opened.remove(region)
         self.schedule.append(region)
 
-    def _close_where(self, test: Callable[[_Region], bool], reason: Callable[[], str]) -> None:
+    def _close_where(self, test: Callable[[Region], bool], reason: Callable[[], str]) -> None:
         for region in list(self.opened):
             if test(region):
                 self._close(region, reason())
 
-    def _writes(self, region: _Region, value: Value) -> bool:
+    def _writes(self, region: Region, value: Value) -> bool:
         return any(self.aliases.may_alias(t, value, self.sizes.equal) for t in region.targets)
 
     def _same(self, a: Value, b: Value) -> bool:
         return self.aliases.same_elements(a, b, self.sizes.equal)
 
-    def _current(self, value: Value) -> tuple[_Region | None, Value]:
+    def _current(self, value: Value) -> tuple[Region | None, Value]:
         """Where an operand comes from: an open region and the value in it, or (None, value) from outside."""
         region = self._region(value)
         if region is not None:
@@ -274,21 +256,21 @@ class _BlockFuser:
                     self._close(region, f"{_word(value)} may overlap what it writes")
         return None, value
 
-    def _currents(self, op: Op) -> list[tuple[_Region | None, Value]]:
+    def _currents(self, op: Op) -> list[tuple[Region | None, Value]]:
         """`_current` of each operand; asking may close regions, so ask until none is closed."""
         while True:
             found = [self._current(v) for v in op.operands]
             if all(r is None or (r.open and r.merged is None) for r, _ in found):
                 return found
 
-    def _append(self, region: _Region, op: Op, axes: Axes) -> None:
+    def _append(self, region: Region, op: Op, axes: Axes) -> None:
         """Add an op; its operands are replaced by what is current in the region, leaves are computed in place."""
         operands = tuple(self._inside(region, v, op, axes) for v in op.operands)
         region.members.append((self.count, Op(op.name, operands, op.results, op.attrs, (), op.loc)))
         region.axes[op.result] = axes
         self.owner[op.result] = region
 
-    def _inside(self, region: _Region, value: Value, op: Op, axes: Axes) -> Value:
+    def _inside(self, region: Region, value: Value, op: Op, axes: Axes) -> Value:
         if value in self.leaves:
             return self._clone_leaf(region, value)
         found, current = self._current(value)
@@ -297,14 +279,14 @@ class _BlockFuser:
             region.reads.setdefault(value, set()).add(seen)
         return current
 
-    def _clone_leaf(self, region: _Region, value: Value) -> Value:
+    def _clone_leaf(self, region: Region, value: Value) -> Value:
         op = self.leaves[value]
         operands = tuple(self._clone_leaf(region, v) if v in self.leaves else v for v in op.operands)
         copy = Value(value.type, value.name)
         region.members.append((self.count, Op(op.name, operands, (copy,), op.attrs, (), op.loc)))
         return copy
 
-    def _merge(self, regions: Sequence[_Region], shape: tuple[Dim, ...]) -> _Region | None:
+    def _merge(self, regions: Sequence[Region], shape: tuple[Dim, ...]) -> Region | None:
         """One region out of the open ones that an op draws on; those that do not fit are closed."""
         if not regions:
             return None
@@ -321,7 +303,7 @@ class _BlockFuser:
                 self._close(other, "it computes over another space than the op that uses it")
         return first
 
-    def _absorb(self, into: _Region, other: _Region) -> None:
+    def _absorb(self, into: Region, other: Region) -> None:
         into.members += other.members
         into.reduced = into.reduced if into.reduced is not None else other.reduced
         into.axes |= other.axes
@@ -334,7 +316,7 @@ class _BlockFuser:
         other.members = []
         self.opened.remove(other)
 
-    def _sibling(self, op: Op, space: tuple[Dim, ...], reduced: tuple[int, ...] | None) -> _Region | None:
+    def _sibling(self, op: Op, space: tuple[Dim, ...], reduced: tuple[int, ...] | None) -> Region | None:
         """An open region over the same space that reads one of the op's operands, so that one sweep serves both."""
         arrays = [v for v in op.operands if is_array(v) and v not in self.leaves]
         for region in reversed(self.opened):
@@ -363,7 +345,7 @@ class _BlockFuser:
         else:
             self._plain(op)
 
-    def _elementwise(self, op: Op, allowed: Callable[[_Region, Axes], bool] = lambda region, axes: True) -> _Region | None:
+    def _elementwise(self, op: Op, allowed: Callable[[Region, Axes], bool] = lambda region, axes: True) -> Region | None:
         """Put an elementwise op into the region of its operands, a sibling's, or a new one.
 
         A scalar op that no region takes stays outside.
@@ -385,7 +367,7 @@ class _BlockFuser:
         self._append(region, op, whole(shape))
         return region
 
-    def _axes(self, region: _Region, op: Op, shape: tuple[Dim, ...]) -> Axes | None:
+    def _axes(self, region: Region, op: Op, shape: tuple[Dim, ...]) -> Axes | None:
         """The axes that the op's result would have in the region, if it can join."""
         if len(region.members) >= MAX_OPS or len(region.reads) >= MAX_ARRAYS:
             return None
@@ -415,7 +397,7 @@ class _BlockFuser:
     def _identity(self, op: Op) -> None:
         """A reduction over no axes: the elements, converted."""
         loop: Loop = op.attrs["loop"]
-        attrs = _frozen(loop=Loop(loop.inputs[:1], loop.output))
+        attrs = frozen(loop=Loop(loop.inputs[:1], loop.output))
         (value,) = op.operands
         if not is_array(op.result):
             loaded = Value(ScalarType(array_type(value).dtype)) if is_array(value) else value
@@ -434,7 +416,7 @@ class _BlockFuser:
             assert not isinstance(kind, UnknownType)
             if kind.dtype is not dtype:
                 to = ArrayType(dtype, kind.shape) if isinstance(kind, ArrayType) else ScalarType(dtype)
-                cast = Op("cast", (v,), (Value(to, v.name),), _frozen(loop=Loop((kind.dtype,), dtype)), loc=op.loc)
+                cast = Op("cast", (v,), (Value(to, v.name),), frozen(loop=Loop((kind.dtype,), dtype)), loc=op.loc)
                 self.fuser.defs[cast.result] = cast
                 if isinstance(kind, ArrayType):
                     self._elementwise(cast)
@@ -443,7 +425,7 @@ class _BlockFuser:
                 v = cast.result
             operands.append(v)
         name = op.name if row.ufunc is None else row.ufunc.__name__
-        attrs = _frozen(function=f"numpy.{name}", keywords=MappingProxyType({}))
+        attrs = frozen(function=f"numpy.{name}", keywords=MappingProxyType({}))
         self._plain(Op("library", tuple(operands), op.results, attrs, loc=op.loc))
 
     # -- stores ------------------------------------------------------------------------------------------------
@@ -470,7 +452,7 @@ class _BlockFuser:
         source = value.type
         assert not isinstance(source, UnknownType)
         result = Value(ArrayType(kind.dtype, kind.shape, kind.layout), value.name)
-        return Op("cast", (value,), (result,), _frozen(loop=Loop((source.dtype,), kind.dtype), store=True), loc=op.loc)
+        return Op("cast", (value,), (result,), frozen(loop=Loop((source.dtype,), kind.dtype), store=True), loc=op.loc)
 
     def _own_leaf(self, target: Value, op: Op) -> None:
         """A leaf that is overwritten becomes an op of a region; one that views look at has to be in memory."""
@@ -517,7 +499,7 @@ class _BlockFuser:
             if region is not home and self._touches(region, target):
                 self._close(region, f"`store`{_at(op)} writes what it reads")
 
-        def allowed(into: _Region, axes: Axes) -> bool:
+        def allowed(into: Region, axes: Axes) -> bool:
             return not self._conflicts(into, target, axes)
 
         into = self._elementwise(converted, allowed)
@@ -528,11 +510,11 @@ class _BlockFuser:
         into.targets[target] = None
         into.content[target] = converted.result
 
-    def _touches(self, region: _Region, target: Value) -> bool:
+    def _touches(self, region: Region, target: Value) -> bool:
         equal = self.sizes.equal
         return self._writes(region, target) or any(self.aliases.may_alias(v, target, equal) for v in region.reads)
 
-    def _conflicts(self, region: _Region, target: Value, axes: Axes) -> bool:
+    def _conflicts(self, region: Region, target: Value, axes: Axes) -> bool:
         """Whether writing the target from within the region may change what the region still reads, or writes."""
         equal = self.sizes.equal
         for v, seen in region.reads.items():
@@ -553,110 +535,6 @@ class _BlockFuser:
         assert region is not None
         self._close(region, f"{_word(value)} may overlap the target of `store`{_at(op)}")
         return copy.result
-
-
-def _uses(block: Block) -> Iterator[Value]:
-    """Every operand in a block, nested blocks included."""
-    stack = [block]
-    while stack:
-        for op in stack.pop().ops:
-            yield from op.operands
-            stack.extend(op.blocks)
-
-
-def _finish(source: Block, schedule: Sequence[Op | _Region], defs: Mapping[Value, Op]) -> Block:
-    """The block with regions as `fused` ops; what nothing uses is dropped. Last to first, so that all uses are known."""
-    used: set[Value] = set()
-    out: list[Op] = []
-    for item in reversed(schedule):
-        if isinstance(item, _Region):
-            for op in _seal(item, used, defs):
-                out.append(op)
-                used.update(op.operands)
-            continue
-        unused = item.name in UNUSED and not any(r in used for r in item.results)
-        if not unused:
-            out.append(item)
-            used.update(item.operands)
-            for block in item.blocks:
-                used.update(_uses(block))
-    return Block(source.params, tuple(reversed(out)))
-
-
-def _seal(region: _Region, used: set[Value], defs: Mapping[Value, Op]) -> list[Op]:
-    """A region as ops, last first: views of its results that are wanted outside, and the `fused` op."""
-    members = [op for _, op in sorted(region.members, key=lambda m: m[0])]
-    views: list[Op] = []
-    wanted = {v for op in members for v in op.results if v in used}
-    for op in reversed(members):
-        if op.name == "view" and op.result in wanted and op.operands[0] in region.axes:
-            wanted.discard(op.result)
-            wanted.add(op.operands[0])
-            views.append(op)
-    outputs = [v for op in members for v in op.results if v in wanted]
-    if not outputs and not region.targets:
-        return []
-    sealer = _Sealer(members, defs)
-    inner = sealer.run([region.content.get(v, v) for v in outputs], [(t, region.content[t]) for t in region.targets])
-    operands = tuple(sealer.params)
-    attrs = _frozen(space=region.space, reduced=region.reduced or (), reason=region.reason)
-    loc = next((op.loc for op in members if op.loc is not None), None)
-    block = Block(tuple(sealer.params.values()), tuple(inner))
-    return [*views, Op("fused", operands, tuple(outputs), attrs, (block,), loc)]
-
-
-@final
-class _Sealer:
-    """Copies a region's ops into a block of their own, with parameters for what comes from outside."""
-
-    def __init__(self, members: Sequence[Op], defs: Mapping[Value, Op]) -> None:
-        self.members = members
-        self.defs = defs
-        self.params: dict[Value, Value] = {}
-        self.inner: dict[Value, Value] = {}
-        self.ops: list[Op] = []
-
-    def run(self, outputs: Sequence[Value], stores: Sequence[tuple[Value, Value]]) -> list[Op]:
-        needed: set[Value] = {*outputs, *(v for _, v in stores)}
-        kept: list[Op] = []
-        for op in reversed(self.members):
-            if op.result in needed:
-                kept.append(op)
-                needed.update(op.operands)
-        for op in reversed(kept):
-            operands = tuple(self._operand(v) for v in op.operands)
-            self._add(op, operands)
-        for target, value in stores:
-            self.ops.append(Op("store", (self._param(target), self.inner[value])))
-        self.ops.append(Op("yield", tuple(self.inner[v] for v in outputs)))
-        return self.ops
-
-    def _add(self, op: Op, operands: tuple[Value, ...]) -> Value:
-        result = Value(op.result.type, op.result.name)
-        self.inner[op.result] = result
-        self.ops.append(Op(op.name, operands, (result,), op.attrs, (), op.loc))
-        return result
-
-    def _operand(self, value: Value) -> Value:
-        if value in self.inner:
-            return self.inner[value]
-        op = None if is_array(value) else self.defs.get(value)
-        if op is not None and (op.name in ("const", "dim") or (op.name == "cast" and self._is_constant(op.operands[0]))):
-            return self._add(op, tuple(self._operand(v) for v in op.operands))
-        return self._param(value)
-
-    def _is_constant(self, value: Value) -> bool:
-        op = self.defs.get(value)
-        return op is not None and op.name in ("const", "dim")
-
-    def _param(self, value: Value) -> Value:
-        if value not in self.params:
-            self.params[value] = Value(value.type, value.name)
-        return self.params[value]
-
-
-def _frozen(**attrs: Any) -> Mapping[str, Any]:
-    return MappingProxyType(attrs)
 
 
 def _word(value: Value) -> str:

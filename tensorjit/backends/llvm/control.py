@@ -29,7 +29,7 @@ from tensorjit.records import dataclass
 if TYPE_CHECKING:
     from tensorjit.backends.llvm.driver import Driver
 
-__all__ = ["EMITTERS", "Exit", "Loop", "is_quiet", "walk"]
+__all__ = ["EMITTERS", "Exit", "Loop", "is_quiet"]
 
 GIL_WORK = 20_000  # turns of simple work that take about 10 us
 STRIP = 1 << 12  # turns of an innermost loop between two looks at the budget
@@ -200,15 +200,6 @@ class Loop:
     out: Exit
 
 
-def walk(block: Block) -> Iterator[Op]:
-    """Every op of a block and of the blocks inside it."""
-    stack = [block]
-    while stack:
-        for op in stack.pop().ops:
-            yield op
-            stack += op.blocks
-
-
 def _continues(block: Block) -> Iterator[Op]:
     """The `continue` ops of the loop whose body this is."""
     for op in block.ops:
@@ -301,7 +292,7 @@ def _for(d: Driver, op: Op) -> None:
     count = _count(d, start, stop, step)
     released = _let_go(d, op, count)
     out = Exit(d, op.results, "endfor")
-    strip = not any(o.name in LOOPS for o in walk(body)) and is_quiet(op) and not _is_short(count)
+    strip = not any(o.name in LOOPS for o in body.walk()) and is_quiet(op) and not _is_short(count)
     with d.host.turns(), d.inside():
         carried = _Carried(d, body, body.params[1:], op.operands[3:])
         before, head = b.block, d.host.new_block("loop")
@@ -403,7 +394,7 @@ def _is_short(count: ir.Value) -> bool:
 
 def _charge_turn(d: Driver, op: Op) -> None:
     """After a turn of a loop without strips: a library may have taken long, an inner loop up to a strip."""
-    names = {o.name for block in op.blocks for o in walk(block)}
+    names = {o.name for block in op.blocks for o in block.walk()}
     if "library" in names:
         d.host.poll()
     elif names & LOOPS:
@@ -441,7 +432,7 @@ def _while(d: Driver, op: Op) -> None:
         if carried.rest:
             registers = carried.latch()
             following = b.add(count, I64(1))
-            if is_quiet(op) and not any(o.name in LOOPS or o.name == "launch" for o in walk(body)):
+            if is_quiet(op) and not any(o.name in LOOPS or o.name == "launch" for o in body.walk()):
                 with b.if_then(b.icmp_unsigned("==", b.and_(following, I64(STRIP - 1)), I64(0)), likely=False):
                     d.host.charge(I64(STRIP))
             else:
@@ -471,7 +462,7 @@ def _condition(d: Driver, block: Block) -> ir.Value:
 def is_quiet(op: Op) -> bool:
     """Whether a loop touches no Python object on its usual path."""
     for block in op.blocks:
-        for o in walk(block):
+        for o in block.walk():
             if o.name in LOOPS and _moves_arrays(o):
                 return False
             if not (o.name in _QUIET or o.name.startswith(("py_", "math_")) or "loop" in o.attrs):
@@ -506,9 +497,9 @@ def _work(d: Driver, op: Op, count: ir.Value) -> ir.Value:
 
 
 def _body_work(d: Driver, body: Block) -> ir.Value:
-    bounds = {o.result: o for o in walk(body) if o.name in ("const", "dim")}
+    bounds = {o.result: o for o in body.walk() if o.name in ("const", "dim")}
     total: ir.Value = I64(1)
-    for o in walk(body):
+    for o in body.walk():
         if o.name == "launch":
             more: ir.Value = I64(64)
         elif o.name in LOOPS:

@@ -38,7 +38,7 @@ from tensorjit.backends.llvm.abi import (
     memory_type,
 )
 from tensorjit.backends.llvm.casts import cast
-from tensorjit.backends.llvm.control import GIL_WORK, LOOPS, Exit, walk
+from tensorjit.backends.llvm.control import GIL_WORK, LOOPS, Exit
 from tensorjit.backends.llvm.flags import Sides, overflows, side_of
 from tensorjit.backends.llvm.frame import OUT_OF_MEMORY
 from tensorjit.backends.llvm.kernels import Target, emit_kernel
@@ -370,7 +370,7 @@ class Driver:
 def _turns_over_scalars(graph: Graph) -> bool:
     """Whether there is a loop whose turns compute on scalars alone: LLVM's own passes pay there."""
     loops = [op for op in graph.walk() if op.name in LOOPS and control.is_quiet(op)]
-    return any({"launch"}.isdisjoint(o.name for block in op.blocks for o in walk(block)) for op in loops)
+    return any({"launch"}.isdisjoint(o.name for block in op.blocks for o in block.walk()) for op in loops)
 
 
 @final

@@ -15,7 +15,6 @@ from typing import final
 
 from llvmlite import ir
 
-from tensorjit.backends.llvm.control import walk
 from tensorjit.backends.llvm.python_scalars import FLOAT_ROWS
 from tensorjit.ir.graph import Block, Graph, Op
 from tensorjit.ir.types import ArrayType, ScalarType
@@ -60,7 +59,7 @@ class Sides:
         self.mixed = len(found) == 2
 
     def _found(self, *blocks: Block) -> set[str]:
-        return {side_of(o) for block in blocks for o in walk(block)} - {""}
+        return {side_of(o) for block in blocks for o in block.walk()} - {""}
 
     def inside(self, op: Op) -> str:
         """The side on which the blocks of an op begin and end."""

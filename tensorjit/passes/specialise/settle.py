@@ -147,12 +147,7 @@ def _varying(body: Block, params: Sequence[Value]) -> list[bool]:
 
 
 def _reads(op: Op, count: int) -> list[bool]:
-    used: set[Value] = set()
-    stack = list(op.blocks)
-    while stack:
-        for inner in stack.pop().ops:
-            used.update(inner.operands)
-            stack += inner.blocks
+    used = {v for block in op.blocks for inner in block.walk() for v in inner.operands}
     carried = [block.params[1:] if op.name == "for" and block is op.blocks[0] else block.params for block in op.blocks]
     return [any(k < len(params) and params[k] in used for params in carried) for k in range(count)]
 
@@ -232,14 +227,10 @@ def _start(b: TypedBuilder, t: Template, x: Abstract) -> Abstract:
 def _computes(block: Block) -> list[str]:
     """What a block computes in, whatever the constants: to see that a converted start changes nothing."""
     out = []
-    stack = [block]
-    while stack:
-        current = stack.pop()
-        for op in current.ops:
-            if op.name not in ("const", "cast"):
-                results = [r.type.dtype if isinstance(r.type, (ArrayType, ScalarType)) else None for r in op.results]
-                out.append(f"{op.name} {op.attrs.get('loop')} {results if op.attrs.get('loop') else len(op.results)}")
-            stack += op.blocks
+    for op in block.walk():
+        if op.name not in ("const", "cast"):
+            results = [r.type.dtype if isinstance(r.type, (ArrayType, ScalarType)) else None for r in op.results]
+            out.append(f"{op.name} {op.attrs.get('loop')} {results if op.attrs.get('loop') else len(op.results)}")
     return out
 
 
