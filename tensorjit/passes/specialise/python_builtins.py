@@ -165,6 +165,8 @@ def _by_row(numpy_row: str, python_row: str, function: Callable[..., Any]) -> Ca
         if all(map(is_static, args)) and not keywords:
             return operators.fold(s.b, function, *args)
         if any(map(operators.is_numpy, args)):
+            if function is abs and len(args) == 1 and not keywords:
+                return operators.absolute(s.b, args[0])
             return row_call(s, s.table[numpy_row], args, keywords)
         return row_call(s, s.table[python_row], args, keywords)
 
