@@ -50,7 +50,7 @@ def load_mri() -> Array:
     """The MRI slice, (256, 256) in float32 from 0 to 1."""
     raw = gzip.decompress(_sample("s1045.ima.gz").read_bytes())
     pixels = np.frombuffer(raw, dtype="<u2").reshape(256, 256).astype(np.float32)
-    return pixels / pixels.max()
+    return pixels / np.max(pixels)
 
 
 def load_prices() -> Array:

@@ -31,6 +31,17 @@ _PY_TYPES: Mapping[type, ScalarType] = {bool: PY_BOOL, int: PY_INT, float: PY_FL
 _COMPARISONS = frozenset({"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"})
 
 
+def _where_fits() -> bool:
+    try:
+        np.where(True, np.int8(0), 300)
+    except OverflowError:
+        return True
+    return False
+
+
+_WHERE_FITS = _where_fits()  # since NumPy 2.5 a Python int must fit; before, it wraps
+
+
 class Refusal(Exception):
     """A construct that cannot be typed; the specialiser collects these as problems."""
 
@@ -432,15 +443,23 @@ class TypedBuilder:
         return self.elementwise(name, *args) if rule is None else rule(self, *args, **keywords)
 
     def where(self, cond: Abstract, x: Abstract, y: Abstract) -> Abstract:
-        """x where cond (cast to bool), else y; Python numbers give way and are converted without a check, as np.where does."""
+        """x where cond (cast to bool), else y; Python numbers give way, and are converted as the installed np.where does."""
         dtype = self.common_dtype((x, y))
-        picked = [self.as_dtype(v, dtype) for v in (x, y)]
+        fitted = _WHERE_FITS and dtype.kind in "iu"
+        picked = [self._operand(v, dtype) if fitted and self.dtype_of(v) is int else self.as_dtype(v, dtype) for v in (x, y)]
         return self.apply("select", (cond, *picked), Loop((BOOL, dtype, dtype), dtype))
 
     def common_dtype(self, args: Sequence[Abstract]) -> DType:
         """np.result_type of arrays and numbers, Python numbers being weak."""
         given = [d.numpy if isinstance(d, DType) else d(0) for d in map(self.dtype_of, args)]
         found = from_numpy(np.result_type(*given))
+        if found is None:
+            self.refuse(f"the common dtype of {', '.join(map(describe, args))} is not compiled")
+        return found
+
+    def strong_common_dtype(self, args: Sequence[Abstract]) -> DType:
+        """The dtype of an array made of these numbers: Python's count as int64, float64 and so on."""
+        found = from_numpy(np.result_type(*(self.strong_dtype(a).numpy for a in args)))
         if found is None:
             self.refuse(f"the common dtype of {', '.join(map(describe, args))} is not compiled")
         return found
@@ -556,6 +575,8 @@ class TypedBuilder:
     def cast(self, x: Abstract, dtype: DType) -> Abstract:
         """`np.asarray(x).astype(dtype)` for an array; the scalar converted for a scalar. Always a new value."""
         source = self.strong_dtype(x)
+        if source.kind == "c" and dtype.kind not in "cb":
+            self.refuse("a complex value cast to a real dtype, which drops its imaginary part", "take .real first")
         value = self.value(x)
         if isinstance(value.type, ArrayType):
             shape = value.type.shape

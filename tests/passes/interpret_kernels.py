@@ -44,7 +44,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "gt": np.greater, "ge": np.greater_equal, "popcount": np.bitwise_count,
     "select": lambda c, x, y: x if c else y, "complex": lambda re, im: re + 1j * im,
 }  # fmt: skip
-_REDUCERS: Mapping[str, Callable[[Array], Any]] = {
+_REDUCERS: Mapping[str, Any] = {
     "sum": np.sum, "prod": np.prod, "min": np.min, "max": np.max, "fmin": np.fmin.reduce, "fmax": np.fmax.reduce,
     "and": np.all, "or": np.any, "xor": np.logical_xor.reduce,
 }  # fmt: skip
