@@ -70,10 +70,10 @@ FITS = (
     Fit("LOG_TAIL", "(log(1 + r) - r + r^2/2) / r^3", lambda r: (mpmath.log1p(r) - r + r**2 / 2) / r**3,
         -INNER, INNER, lambda r: r**2, 8, 3),
     Fit("LOG_WIDE", "(log(1 + f) - f) / f^2", lambda f: (mpmath.log1p(f) - f) / f**2, ROOT - 1, 2 * ROOT - 1, abs, -1, 9),
-    Fit("LOG2_WIDE", "(log2(1 + f) - f log2 e) / f^2", lambda f: (mpmath.log1p(f) - f) / f**2 / mp.ln2,
-        ROOT - 1, 2 * ROOT - 1, abs, -1, 9),
-    Fit("LOG10_WIDE", "(log10(1 + f) - f log10 e) / f^2", lambda f: (mpmath.log1p(f) - f) / f**2 / mp.ln(10),
-        ROOT - 1, 2 * ROOT - 1, abs, -1, 9),
+    Fit("BINADE_LOG2", "(log2(1 + r) - r / ln 2) / r^2", lambda r: (mpmath.log1p(r) - r) / r**2 / mp.ln2,
+        -0.0415, 0.0625, abs, -1, 3),
+    Fit("BINADE_LOG10", "(log10(1 + r) - r / ln 10) / r^2", lambda r: (mpmath.log1p(r) - r) / r**2 / mp.ln(10),
+        -0.0415, 0.0625, abs, -1, 3),
     Fit("SIN", "(sin r - r) / r^3 in r^2", _root(lambda r: (mpmath.sin(r) - r) / r**3),
         0, QUARTER**2, lambda z: z, 5, 2),
     Fit("COS", "(cos r - 1 + r^2/2) / r^4 in r^2", _root(lambda r: (mpmath.cos(r) - 1 + r**2 / 2) / r**4),
@@ -229,6 +229,20 @@ def log_tables() -> list[tuple[str, tuple[float, ...]]]:
     return rows
 
 
+def binade_tables() -> list[tuple[str, tuple[float, ...]]]:
+    """For f32, of each sixteenth of [1, 2): c near its inverse, and -log c as a sum of two; 1 and a half at the ends, for numbers
+    next to powers of two."""
+    edges = [1 + mpf(k) / 16 for k in range(17)]
+    inverses = [mpf(1), *(_inverse(*edges[k : k + 2], last=52) for k in range(1, 15)), mpf(1) / 2]
+    rows = [("BINADE_INVERSE_32", tuple(map(float, inverses)))]
+    for name, base in (("LOG2", 2), ("LOG10", 10)):
+        logs = [-mpmath.log(c, base) for c in inverses]
+        high = [mpmath.nint(v * 2**16) / 2**16 for v in logs]
+        rows.append((f"BINADE_{name}_HIGH_32", tuple(map(float, high))))
+        rows.append((f"BINADE_{name}_LOW_32", tuple(rounded(v - h, 24) for v, h in zip(logs, high, strict=True))))
+    return rows
+
+
 def tanh_pieces() -> list[tuple[str, tuple[float, ...]]]:
     """Of each quarter binade from 1/8 on: a place c, and tanh(c + d) as a polynomial in d whose first term needs no rounding.
 
@@ -295,7 +309,7 @@ def table(name: str, values: tuple[float, ...] | list[float]) -> str:
 def page() -> str:
     """The text of coefficients.py."""
     lines = ['"""Written by tools/minimax.py: coefficients of least largest error (Remez), constant term first."""\n']
-    for name, values in [*constants(), *log_tables(), *arctan_tables(), *tanh_pieces(), *tangents()]:
+    for name, values in [*constants(), *log_tables(), *binade_tables(), *arctan_tables(), *tanh_pieces(), *tangents()]:
         lines.append(table(name, values))
     words = "".join(f"    0x{w:016X},\n" for w in two_over_pi_words(20))
     lines.append(f"# 2/pi = sum of words[i] * 2^(-64 (i + 1))\nTWO_OVER_PI_WORDS = (\n{words})\n")

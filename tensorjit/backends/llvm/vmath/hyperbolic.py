@@ -13,6 +13,7 @@ TANH_START = 0.125  # of the second piece
 TOP = {64: 709.0, 32: 88.0}  # nothing has overflowed up to here
 OVER_EXP = {64: 710.0, 32: 89.0}  # e^x has
 OVER_SINH = {64: 710.6, 32: 89.5}  # and sinh x
+EXACT_LESS_ONE = {64: 36.0, 32: 16.0}  # 2^n - 1 is a number for n up to that of this e^x
 MINUS_ONE = {64: -50.0, 32: -25.0}  # e^x - 1 is -1 down from here
 LEAST = {64: 2.0**-300, 32: 2.0**-100}  # lost beside anything
 SINH = {64: table.SINH_64, 32: table.SINH_32}
@@ -64,31 +65,45 @@ def _tanh_by_pieces(x: Lane) -> Lane:
 
 
 def expm1(x: Lane) -> Lane:
-    """e^x - 1."""
+    """e^x - 1, as 2^n (1 + r + curve) - 1."""
     form = x.format
     magnitude = x.bits() & form.magnitude
-    top = x.bits().signed(">", form.word(TOP[form.bits]))
-    (y,) = rare(top, [x], lambda: [clamped(x, magnitude, OVER_EXP[form.bits])])
-    y = select(y.compared("olt", MINUS_ONE[form.bits]), MINUS_ONE[form.bits], y)
-    linear = magnitude.signed("<", form.word(2.0 ** (-form.fraction - 2)))
-    y = select(linear, 0.0, y)
-    long, short = LN2[form.bits]
-    shifted = fma(y, LOG2_E, form.magic)
-    n = shifted - form.magic
+    least, most = form.word(2.0 ** (-form.fraction - 2)), form.word(EXACT_LESS_ONE[form.bits])
+    unusual = (magnitude - least).unsigned(">", most - least)
+    shifted, r, curve = _exponential(select(unusual, 0.0, x))
+    scale = power_of_two(shifted)
+    less = scale - 1.0
+    total = fma(scale, r, less)
+    result = total + fma(scale, curve, fma(scale, r, less - total))
+    return rare(unusual, [result], lambda: [_expm1_anywhere(x, magnitude, magnitude.signed("<", least))])[0]
+
+
+def _exponential(y: Lane) -> tuple[Lane, Lane, Lane]:
+    """n, with the format's magic number, and a sum: e^y = 2^n (1 + r + curve)."""
+    long, short = LN2[y.format.bits]
+    shifted = fma(y, LOG2_E, y.format.magic)
+    n = shifted - y.format.magic
     first = fma(n, -long, y)  # exact
-    r, lost = fast_sum(first, n * -short)
-    squared = square(r)
-    curve = fma(squared, polynomial(r, EXPM1[form.bits], squared), fma(lost, r, lost))
-    high, low = fast_sum(r, curve)
+    r = fma(n, -short, first)
+    lost = fma(n, -short, first - r)
+    squared = r * r
+    return shifted, r, fma(squared, polynomial(r, EXPM1[y.format.bits], squared), fma(lost, r, lost))
+
+
+def _expm1_anywhere(x: Lane, magnitude: Lane, small: Lane) -> Lane:
+    """e^x - 1 whatever n is, and the limits; x itself where it is small."""
+    form, low = x.format, MINUS_ONE[x.format.bits]
+    y = select(x.compared("olt", low), low, clamped(x, magnitude, OVER_EXP[form.bits]))
+    shifted, r, curve = _exponential(select(small, 0.0, y))
     # half of everything: 2^n may be just out of range where the result is not
     scale = power_of_two(shifted, 1)
     less = scale - 0.5
+    high, rest = fast_sum(r, curve)
     total = fma(scale, high, less)
     lost = fma(scale, high, less - total) + ((scale - less) - 0.5)
-    half = total + fma(scale, low, lost)
-    result = select(linear, x, half + half)
-    (result,) = rare(top, [result], lambda: [select(magnitude.signed(">=", form.infinity), x, result)])
-    return result
+    half = total + fma(scale, rest, lost)
+    endless = magnitude.signed(">=", form.infinity) & x.bits().unsigned("!=", form.infinity | form.sign)
+    return select(small | endless, x, half + half)
 
 
 def sinh(x: Lane) -> Lane:

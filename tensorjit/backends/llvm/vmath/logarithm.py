@@ -2,8 +2,7 @@
 
 x = 2^e m with m in [47/64, 47/32), c near 1/m from a table of 16, r = m c - 1 exactly: log x = e log 2 - log c + log(1 + r)
 (P. T. P. Tang, Table-driven implementation of the logarithm function, 1990). The first two make one exact sum, and the
-rounding error of adding r to it is carried along. f32 takes one polynomial
-for log m instead: cheaper there.
+rounding error of adding r to it is carried along. f32 does with less: one polynomial for log m, or a table over [1, 2).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tensorjit.backends.llvm.vmath import coefficients as table
-from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, lookup, polynomial, rare, select, strictly
+from tensorjit.backends.llvm.vmath.lanes import F64, Lane, fma, horner, lookup, polynomial, rare, select, strictly
 from tensorjit.records import dataclass
 
 LN2_SHORT = {64: table.LN2_SHORT_64, 32: table.LN2_SHORT_32}  # e times the first part is exact
@@ -119,21 +118,21 @@ def log(x: Lane) -> Lane:
     """Natural logarithm."""
     if x.format is F64:
         return _of_positive(x, lambda y, bias: _sum(log_parts(piece(y, bias), NATURAL[64])))
-    return _of_positive(x, lambda y, bias: _wide(split(y, bias), table.LN2_SHORT_32, None, table.LOG_WIDE_32))
+    return _of_positive(x, lambda y, bias: _wide(split(y, bias)))
 
 
 def log2(x: Lane) -> Lane:
     """Logarithm to base 2."""
     if x.format is F64:
         return _of_positive(x, lambda y, bias: _sum(log_parts(piece(y, bias), BINARY)))
-    return _of_positive(x, lambda y, bias: _wide(split(y, bias), None, table.LOG2_E_32, table.LOG2_WIDE_32))
+    return _of_positive(x, lambda y, bias: _by_binade(y, bias, "LOG2", None, table.LOG2_E_32))
 
 
 def log10(x: Lane) -> Lane:
     """Logarithm to base 10."""
     if x.format is F64:
         return _of_positive(x, lambda y, bias: _sum(log_parts(piece(y, bias), DECIMAL)))
-    return _of_positive(x, lambda y, bias: _wide(split(y, bias), table.LOG10_2_32, table.LOG10_E_32, table.LOG10_WIDE_32))
+    return _of_positive(x, lambda y, bias: _by_binade(y, bias, "LOG10", table.LOG10_2_32, table.LOG10_E_32))
 
 
 def log1p(x: Lane) -> Lane:
@@ -184,15 +183,26 @@ def _sum(parts: tuple[Lane, Lane]) -> Lane:
     return parts[0] + parts[1]
 
 
-def _wide(number: Split, two: tuple[float, ...] | None, e: tuple[float, ...] | None, curve: tuple[float, ...]) -> Lane:
-    """The logarithm of an f32 to a base of which two is log 2 and e is log e (None: 1): no table, no division."""
-    f = number.fraction
+def _wide(number: Split) -> Lane:
+    """The natural logarithm of an f32: no table, no division."""
+    f, (long, short) = number.fraction, LN2_SHORT[32]
     squared = f * f
-    curved = polynomial(f, curve, squared)
-    inner = fma(squared, curved, f) if e is None else fma(f, e[0], f * fma(f, curved, e[1]))
-    if two is None:
-        return number.exponent + inner
-    return fma(number.exponent, two[0], fma(number.exponent, two[1], inner))
+    inner = fma(squared, polynomial(f, table.LOG_WIDE_32, squared), f)
+    return fma(number.exponent, long, fma(number.exponent, short, inner))
+
+
+def _by_binade(x: Lane, bias: Lane | float, name: str, two: tuple[float, ...] | None, e: tuple[float, ...]) -> Lane:
+    """The logarithm of an f32 to a base of which two is log 2 (None: 1) and e is log e: x = 2^e m with m in [1, 2)."""
+    form, word = x.format, x.bits()
+    exponent = (word >> form.fraction | form.word(2.0**form.fraction)).floats() - bias
+    m = (word & ((1 << form.fraction) - 1) | form.word(1.0)).floats()
+    index = word >> (form.fraction - 4)
+    whole, rest = (lookup(index, f"BINADE_{name}_{part}_32") for part in ("HIGH", "LOW"))
+    whole = whole + exponent if two is None else fma(exponent, two[0], whole)  # exact
+    rest = rest if two is None else fma(exponent, two[1], rest)
+    r = fma(m, lookup(index, "BINADE_INVERSE_32"), -1.0)  # exact
+    curve = horner(r, getattr(table, f"BINADE_{name}_32"))
+    return whole + fma(r, e[0], fma(r, fma(r, curve, e[1]), rest))
 
 
 def log_parts(number: Piece, base: Base) -> tuple[Lane, Lane]:

@@ -2,8 +2,9 @@
 
 x = n pi/2 + r with |r| <= pi/4 (a little more where the quotient was rounded). Three-part Cody-Waite with FMA: x - n P1 is
 exact, since it is a multiple of the last place of P1 and smaller than 1. For small n the second part is so short that the
-error of r takes two operations, for larger ones six, in a rare branch. Beyond that, another takes lanes one by one through `large`, a function of the module that multiplies by 192 bits of 2/pi (M. Payne and
-R. Hanek, Radian reduction for trigonometric functions, 1983).
+error of r takes two operations, for larger ones six, in a rare branch. Beyond that, another takes lanes one by one through
+`large`, a function of the module that multiplies by 192 bits of 2/pi (M. Payne and R. Hanek, Radian reduction for
+trigonometric functions, 1983).
 """
 
 from __future__ import annotations
