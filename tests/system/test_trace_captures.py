@@ -1,0 +1,882 @@
+"""What a traced function reads from outside is read again at each call, or noticed; what it changes there it does not change."""
+
+from __future__ import annotations
+
+import abc
+import collections
+import copy
+import dataclasses
+import functools
+import gc
+import sys
+import threading
+import types
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import tensorjit as tj
+from tests.system.harness import BACKENDS, compare, observe
+
+X = np.arange(1.0, 5.0)
+CONFIG: dict[str, Any] = {"a": 2.0, "b": {"c": 3.0}}
+PARAMS: list[Any] = [np.full(4, 2.0), 3.0]
+COUNT = 0
+LAST: Any = None
+
+
+@pytest.fixture
+def silent() -> Iterator[None]:
+    """A TracerWarning is an error: nothing was baked, nothing was decided."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tj.TracerWarning)
+        yield
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tj.TracerWarning)
+        yield
+
+
+def held(traced: Callable[..., Any], function: Callable[..., Any], *args: Any) -> None:
+    mine, theirs = copy.deepcopy(args), copy.deepcopy(args)
+    with np.errstate(all="ignore"):
+        text = compare(observe(traced, mine), observe(function, theirs), ulp=4)
+    assert not text, text
+
+
+def followed(function: Callable[..., Any], *changes: Callable[[], Any], args: tuple[Any, ...] = (X,), backend: str = "llvm") -> Any:
+    """A trace that does after each change what the function does, and compiles nothing while nothing changes."""
+    traced = tj.trace(function, args, backend=backend)
+    for change in (nothing, *changes):
+        change()
+        held(traced, function, *args)
+        before = traced.cache_info()
+        held(traced, function, *args)
+        held(traced, function, *args)
+        after = traced.cache_info()
+        assert after.misses == before.misses
+        if backend == "llvm":
+            assert after.hits == before.hits + 2
+    return traced
+
+
+def setting(x: Any, name: str, value: Any) -> Callable[[], None]:
+    return lambda: setattr(x, name, value)
+
+
+def nothing() -> None: ...
+
+
+class Holder:
+    """Whatever attributes are wanted."""
+
+    def __init__(self, **attributes: Any) -> None:
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+
+# -- attributes ------------------------------------------------------------------------------------------------
+
+
+class Model:
+    kind = "plain"
+    gain = 2.0
+
+    def __init__(self) -> None:
+        self.w = np.ones(4)
+        self.cell = Holder(alpha=0.5, w=np.full(4, 3.0), deep=Holder(beta=2.0))
+        self.act: Any = np.tanh
+        self.cfg = {"a": 2.0, "mode": "sum"}
+
+    def largest(self, x: Any) -> Any:
+        return x * self.w.max()
+
+    def distant(self, x: Any) -> Any:
+        return x * self.cell.alpha + self.cell.w[0] * self.cell.deep.beta
+
+    def by_class(self, x: Any) -> Any:
+        return x * self.gain if self.kind == "plain" else x
+
+    def acted(self, x: Any) -> Any:
+        return self.act(x)
+
+    def configured(self, x: Any) -> Any:
+        y = x * self.cfg["a"]
+        return y.sum() if self.cfg["mode"] == "sum" else y
+
+    def named(self, x: Any, name: str = "w") -> Any:
+        return x * getattr(self, name) + vars(self)["cell"].alpha + getattr(self, "absent", 1.0)
+
+
+def test_a_number_computed_of_an_attribute_is_not_baked(silent: None) -> None:
+    model = Model()
+    traced = followed(
+        model.largest,
+        lambda: model.w.__setitem__(1, 7.0),
+        setting(model, "w", np.full(4, -1.0)),
+        setting(model, "w", np.ones((1, 4))),
+    )
+    assert traced.paths == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_distant_objects_are_not_baked(silent: None, backend: str) -> None:
+    model = Model()
+    traced = followed(
+        model.distant,
+        lambda: model.cell.w.__setitem__(0, 9.0),
+        setting(model.cell, "w", np.full(4, 5.0)),
+        setting(model.cell, "alpha", 0.25),
+        setting(model.cell.deep, "beta", 4.0),
+        setting(model, "cell", Holder(alpha=0.25, w=np.ones(2), deep=Holder(beta=4.0))),
+        backend=backend,
+    )
+    assert traced.paths == 3  # alpha and beta; other arrays and other objects are inputs
+
+
+def test_an_attribute_of_another_type_is_noticed(silent: None) -> None:
+    model = Model()
+    for w in (2.0, np.float32(2.0), np.ones((4, 4)), None, True, "text"):
+        model.w = np.ones(4)
+        traced = tj.trace(lambda x: x * model.w, X)
+        for value in (w, np.full(4, 2.0), w):
+            model.w = value  # type: ignore[assignment]
+            held(traced, lambda x: x * model.w, X)
+
+
+def test_a_deleted_attribute_is_noticed(silent: None) -> None:
+    model = Model()
+    traced = tj.trace(model.distant, X)
+    alpha = model.cell.alpha
+    del model.cell.alpha
+    for _ in range(2):
+        held(traced, model.distant, X)
+    model.cell.alpha = alpha
+    held(traced, model.distant, X)
+    traced = tj.trace(model.named, X)
+    model.absent = 5.0  # type: ignore[attr-defined]
+    held(traced, model.named, X)
+    del model.absent  # type: ignore[attr-defined]
+    held(traced, model.named, X)
+    assert traced.paths == 2
+
+
+def test_class_attributes_are_noticed(silent: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model()
+    followed(
+        model.by_class,
+        lambda: monkeypatch.setattr(Model, "gain", 5.0),
+        setting(model, "gain", 7.0),
+        lambda: monkeypatch.setattr(Model, "kind", "other"),
+    )
+
+
+def test_a_ufunc_as_an_attribute_is_noticed(silent: None) -> None:
+    model = Model()
+    followed(model.acted, setting(model, "act", np.sin), setting(model, "act", lambda x: x + 1), setting(model, "act", model.largest))
+
+
+def test_items_of_a_dict_are_not_baked(silent: None) -> None:
+    model = Model()
+    traced = followed(
+        model.configured,
+        lambda: model.cfg.update(a=4.0),
+        lambda: model.cfg.update(unrelated=1),
+        setting(model, "cfg", {"mode": "sum", "a": 4.0}),
+        lambda: model.cfg.update(mode="none"),
+    )
+    assert traced.paths == 3
+    del model.cfg["a"]
+    held(traced, model.configured, X)
+
+
+def test_names_made_at_run_time(silent: None) -> None:
+    model = Model()
+    followed(model.named, setting(model, "w", np.full(4, 2.0)), setting(model.cell, "alpha", 3.0), setting(model, "absent", 2.0))
+
+
+def test_globals_that_are_containers_are_not_baked(silent: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def function(x: Any) -> Any:
+        return x * CONFIG["a"] + PARAMS[0].max() * PARAMS[1] + CONFIG["b"]["c"]
+
+    monkeypatch.setitem(globals(), "CONFIG", copy.deepcopy(CONFIG))
+    monkeypatch.setitem(globals(), "PARAMS", copy.deepcopy(PARAMS))
+    followed(
+        function,
+        lambda: CONFIG.update(a=5.0),
+        lambda: CONFIG["b"].update(c=4.0),
+        lambda: PARAMS[0].__setitem__(2, 50.0),
+        lambda: PARAMS.__setitem__(0, np.zeros(3)),
+        lambda: PARAMS.append(1),
+        lambda: monkeypatch.setitem(globals(), "PARAMS", [np.ones(2), 4.0]),
+    )
+
+
+def helper(x: Any) -> Any:
+    return x * 2
+
+
+def test_a_helper_that_is_defined_anew_is_noticed(silent: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed(lambda x: helper(x), lambda: monkeypatch.setitem(globals(), "helper", lambda x: x - 1))
+
+
+def test_a_builtin_that_gets_hidden_is_noticed(silent: None) -> None:
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec("def f(x):\n    return abs(x) + max(1, 2)", space)
+    followed(space["f"], lambda: space.update(max=lambda a, b: 7), lambda: space.pop("max"), args=(-X,))
+
+
+# -- objects of all kinds --------------------------------------------------------------------------------------
+
+
+class Base(abc.ABC):
+    scale = 1.0
+
+    @abc.abstractmethod
+    def forward(self, x: Any) -> Any: ...
+
+    def __call__(self, x: Any) -> Any:
+        return self.forward(x) * self.scale
+
+    def describe(self) -> str:
+        return type(self).__name__ + self.__class__.__name__
+
+
+class Dense(Base):
+    __slots__ = ("b", "w")
+
+    def __init__(self, n: int, m: int, scale: float = 1.0) -> None:
+        rng = np.random.default_rng(n * m)
+        self.w, self.b = rng.normal(size=(n, m)), np.zeros(m)
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.w + self.b
+
+
+class Relu(Dense):
+    limit = 0.0
+
+    def forward(self, x: Any) -> Any:
+        return np.maximum(super().forward(x), self.floor)
+
+    @property
+    def floor(self) -> float:
+        return self.limit / 2
+
+
+class MLP:
+    def __init__(self, *layers: Any) -> None:
+        self.layers = list(layers)
+
+    def __call__(self, x: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_network_of_plain_classes(silent: None, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+    net = MLP(Relu(4, 3), Relu(3, 3), Dense(3, 2))
+    traced = followed(
+        net,
+        setting(net.layers[0], "w", np.full((4, 3), 2.0)),
+        lambda: net.layers[1].b.__iadd__(1),
+        lambda: net.layers.__setitem__(1, Relu(3, 3)),
+        setting(net.layers[0], "limit", 0.5),
+        lambda: net.layers.insert(1, Dense(3, 3)),
+        lambda: monkeypatch.setattr(Base, "scale", 3.0),
+        lambda: monkeypatch.setattr(Dense, "forward", lambda self, x: x @ self.w),
+        setting(net, "layers", [Dense(4, 2)]),
+        backend=backend,
+    )
+    assert traced.paths == 6
+    assert "net" not in traced.explain(X) and "self.layers[0].w" in traced.explain(X)
+
+
+def test_training_is_no_new_path(silent: None) -> None:
+    net = MLP(Relu(4, 3), Dense(3, 2))
+    traced = tj.trace(net, X)
+    for step in range(20):
+        for layer in net.layers:
+            if step % 2:
+                layer.w = layer.w - 0.01
+            else:
+                layer.b -= 0.01
+        held(traced, net, X)
+    assert traced.paths == 1
+    assert traced.cache_info().misses == 1
+
+
+class Both(Relu):
+    def __init__(self) -> None:
+        super().__init__(4, 4)
+        self.other = Dense(4, 4)
+        self._cache: Any = None
+
+    def forward(self, x: Any) -> Any:
+        return self.other(Dense.forward(self, x)) + len(self.describe())
+
+    def lazily(self, x: Any) -> Any:
+        if self._cache is None:
+            self._cache = self.w * 2
+        return x @ self._cache
+
+
+def test_unbound_methods_and_names_of_classes(silent: None) -> None:
+    both = Both()
+    followed(both, setting(both, "w", np.ones((4, 4))), setting(both.other, "b", np.ones(4)))
+
+
+@dataclasses.dataclass
+class Config:
+    rate: float = 0.1
+    steps: int = 2
+    w: Any = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    rate: float
+
+
+class Named(NamedTuple):
+    rate: float
+    w: Any
+
+
+def test_dataclasses_namedtuples_and_namespaces(silent: None) -> None:
+    state = Holder(
+        config=Config(w=np.ones(4)), frozen=Frozen(2.0), named=Named(0.5, np.ones(4)), space=types.SimpleNamespace(a=1.0, w=X)
+    )
+
+    def function(x: Any) -> Any:
+        for _ in range(state.config.steps):
+            x = x * state.config.rate + state.config.w
+        return x * state.frozen.rate + state.named.rate * state.named.w + state.space.a * state.space.w
+
+    followed(
+        function,
+        setting(state.config, "rate", 0.2),
+        setting(state.config, "steps", 3),
+        setting(state, "config", dataclasses.replace(state.config, rate=0.3)),
+        setting(state, "frozen", Frozen(3.0)),
+        lambda: setattr(state, "named", state.named._replace(rate=0.25)),
+        lambda: state.named.w.__setitem__(0, 100.0),
+        setting(state, "named", Named(0.25, np.full(4, 3.0))),
+        setting(state.space, "a", 2.0),
+        setting(state.space, "w", np.full(4, 9.0)),
+    )
+
+
+def test_static_arguments_that_are_objects_are_not_baked(silent: None) -> None:
+    config, other = Config(w=np.ones(4)), Config(5.0, w=np.zeros(4))
+
+    def function(x: Any, c: Any, pair: Any) -> Any:
+        return x * c.rate + c.w[0] + pair[0].rate
+
+    traced = tj.trace(function, (X, config, (other,)))
+    for change in (nothing, setting(config, "rate", 0.5), setting(config, "w", np.full(4, 2.0)), setting(other, "rate", 4.0)):
+        change()
+        np.testing.assert_array_equal(traced(X, config, (other,)), function(X, config, (other,)))
+        misses = traced.cache_info().misses
+        np.testing.assert_array_equal(traced(X, config, (other,)), function(X, config, (other,)))
+        assert traced.cache_info().misses == misses
+    np.testing.assert_array_equal(traced(X, other, (config,)), function(X, other, (config,)))
+
+
+class Vector:
+    """Special methods."""
+
+    def __init__(self, *items: Any) -> None:
+        self.items = list(items)
+        self.tag = 2.0
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, k: int) -> Any:
+        return self.items[k] * self.tag
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self.items:
+            yield item * self.tag
+
+    def __contains__(self, x: object) -> bool:
+        return x in self.items[1:]
+
+    def __add__(self, other: Any) -> Any:
+        return self.items[0] + other
+
+    def __matmul__(self, other: Any) -> Any:
+        return self.items[0] @ other
+
+    def __bool__(self) -> bool:
+        return self.tag > 1
+
+    def __enter__(self) -> float:
+        return self.tag
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_special_methods_are_followed(silent: None) -> None:
+    vector = Vector(np.ones(4), 3.0)
+
+    def function(x: Any) -> Any:
+        first, second = vector
+        with vector as tag:
+            y = x * tag + first * second
+        return y + vector[1] + len(vector) + (vector + x) + (vector @ x) + (1 if vector else 0) + (3.0 in vector)
+
+    followed(
+        function,
+        setting(vector, "tag", 0.5),
+        lambda: vector.items.__setitem__(1, 4.0),
+        lambda: vector.items.__setitem__(0, np.full(4, 7.0)),
+    )
+    vector.items.append(1.0)
+    traced = tj.trace(lambda x: x * len(vector), X)
+    vector.items.append(1.0)
+    held(traced, lambda x: x * len(vector), X)
+
+
+class Dynamic:
+    """Attributes that are made when they are asked for."""
+
+    def __init__(self) -> None:
+        self.values = {"rate": 2.0, "w": np.ones(4)}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.values:
+            return self.values[name]
+        raise AttributeError(name)
+
+
+class Positive:
+    """A descriptor."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = "_" + name
+
+    def __get__(self, x: Any, kind: Any = None) -> Any:
+        return self if x is None else getattr(x, self.name)
+
+    def __set__(self, x: Any, value: Any) -> None:
+        setattr(x, self.name, abs(value))
+
+
+class Described:
+    rate = Positive()
+
+    def __init__(self) -> None:
+        self.rate = 2.0
+        self.w = np.ones(4)
+
+    @functools.cached_property
+    def doubled(self) -> Any:
+        return self.w * 2
+
+    @functools.cache  # noqa: B019
+    def table(self, n: int) -> Any:
+        return np.arange(n) * 2.0
+
+    @classmethod
+    def make(cls, x: Any) -> Any:
+        return x + cls.level
+
+    level = 3.0
+
+    @staticmethod
+    def shifted(x: Any) -> Any:
+        return x + CONFIG["a"]
+
+
+def test_attributes_that_code_computes_are_followed(silent: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    dynamic, described = Dynamic(), Described()
+    monkeypatch.setitem(globals(), "CONFIG", {"a": 1.0})
+
+    def function(x: Any) -> Any:
+        y = x * dynamic.rate + dynamic.w + described.rate * described.doubled + getattr(dynamic, "nothing", 2.0)
+        return described.make(y) + described.shifted(y) + described.table(4)
+
+    traced = tj.trace(function, X, check_trace=False)
+    for change in (
+        nothing,
+        lambda: dynamic.values.update(rate=3.0),
+        lambda: dynamic.values.update(w=np.full(4, 2.0)),
+        lambda: dynamic.values.update(nothing=5.0),
+        setting(described, "rate", -7.0),
+        lambda: CONFIG.update(a=9.0),
+        lambda: monkeypatch.setattr(Described, "level", 8.0),
+    ):
+        change()
+        held(traced, function, X)
+        held(traced, function, X)
+    assert "doubled" in vars(described)  # by the plain function; from now on it is what it is
+    described.w = np.zeros(4)
+    held(traced, function, X)
+    assert type(described.doubled) is type(described.table(4)) is np.ndarray
+
+
+def test_identity_of_objects(silent: None) -> None:
+    shared = Dense(4, 4)
+    pair = Holder(a=shared, b=shared, parent=None)
+    pair.parent = pair
+
+    def function(x: Any) -> Any:
+        same = (pair.a is pair.b, pair.a == pair.b, pair.parent is pair, pair.a in [pair.b], {pair.a: 1}.get(pair.b))
+        return pair.a(x) + pair.b(x), same, isinstance(pair.a, Base), callable(pair.a), type(pair.a) is Dense
+
+    traced = followed(function, setting(shared, "w", np.ones((4, 4))))
+    pair.b = Dense(4, 4)
+    pair.b.w *= 2
+    held(traced, function, X)  # no longer one object
+    pair.b = shared
+    held(traced, function, X)
+
+
+def test_two_names_of_one_array_are_told_apart_when_they_part(silent: None) -> None:
+    state = Holder(a=np.ones(4))
+    state.b = state.a
+
+    def function(x: Any) -> Any:
+        return x * state.a + state.b
+
+    traced = followed(function)
+    state.b = np.full(4, 5.0)
+    held(traced, function, X)
+    held(traced, function, X)
+    assert traced.paths == 2
+
+
+# -- containers ------------------------------------------------------------------------------------------------
+
+
+def test_lists_and_dicts_are_what_they_are() -> None:
+    state = Holder(
+        layers=[np.ones(4), np.full(4, 2.0)], numbers=[1.0, 2.0, 3.0], params={"w": np.ones(4), "b": 2.0}, index=(slice(1, 3),)
+    )
+
+    def function(x: Any) -> Any:
+        y = np.stack(state.layers).sum(axis=0) * x + sum(state.numbers) + np.array(state.numbers)[0]
+        _, *rest = state.numbers
+        a, b = state.layers
+        for k, v in state.params.items():
+            y = y + v * len(k)
+        y = y + sum(state.params[k] for k in sorted(state.params)) + a - b
+        y = y + dict(**state.params)["b"] + {**state.params}["w"] + ("b" in state.params) + ("c" in state.params)
+        y = y + (state.numbers + [1.0])[-1] + ([1.0] + state.numbers)[-1] + state.numbers[-1] + state.numbers[::2][-1]
+        more = [*state.numbers, *rest, len(state.params), len(state.numbers), state.numbers.index(2.0), max(state.numbers)]
+        more += [
+            state.params.get("b", 0),
+            state.params.get("zz", 4),
+            list(state.params) == ["w", "b"],
+            next(reversed(state.numbers)),
+        ]
+        more += next(zip(state.numbers, state.params, strict=False))
+        return y, more, x[state.index], type(state.numbers) is list, isinstance(state.params, dict), state.numbers == [1.0, 2.0, 3.0]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tj.TracerWarning)
+        followed(
+            function,
+            lambda: state.layers.__setitem__(0, np.full(4, 9.0)),
+            lambda: state.numbers.__setitem__(1, 2.0),
+            lambda: state.numbers.append(2.0),
+            lambda: state.params.update(b=7.0),
+            lambda: state.params.update(c=7.0),
+            lambda: state.params.pop("w") is not None and state.params.update(w=np.ones(4)),
+            setting(state, "params", {"w": np.zeros(4), "b": 7.0}),
+            setting(state, "index", (slice(0, 2),)),
+        )
+
+
+def test_only_what_is_read_is_guarded(silent: None) -> None:
+    state = Holder(config={"rate": 2.0, "epoch": 0}, history=[0.0], seen=0)
+    traced = tj.trace(lambda x: x * state.config["rate"], X)
+    for epoch in range(5):
+        state.config["epoch"] = state.seen = epoch
+        state.history.append(1.0)
+        traced(X)
+    assert traced.paths == 1 and traced.cache_info().misses == 1
+
+
+def test_a_state_that_is_replaced_at_each_call_is_one_path(silent: None) -> None:
+    class Cell:
+        def __init__(self) -> None:
+            self.state = (np.zeros(4), np.ones(4))
+            self.params = {"w": np.ones(4)}
+
+        def step(self, x: Any) -> Any:
+            h, c = self.state
+            return x * self.params["w"] + h, c * 2
+
+    cell = Cell()
+    traced = tj.trace(cell.step, X)
+    for k in range(10):
+        held(traced, cell.step, X)
+        cell.state = cell.step(X)
+        cell.params = {"w": cell.params["w"] * k}
+    assert traced.paths == 1 and traced.cache_info().misses == 1
+
+
+def test_a_long_list_of_numbers_is_a_constant_with_a_warning() -> None:
+    state = Holder(numbers=[float(k) for k in range(1000)])
+    with pytest.warns(tj.TracerWarning, match="beyond its first 64 numbers"):
+        traced = tj.trace(lambda x: x * sum(state.numbers), X)
+    held(traced, lambda x: x * sum(state.numbers), X)
+    state.numbers[3] = 0.0
+    held(traced, lambda x: x * sum(state.numbers), X)
+
+
+@pytest.mark.parametrize("make", [lambda: {1.0, 2.0}, lambda: collections.OrderedDict(a=1.0), lambda: collections.deque([1.0])])
+def test_containers_that_are_not_followed_warn(make: Callable[[], Any]) -> None:
+    state = Holder(things=make())
+    with pytest.warns(tj.TracerWarning, match="is followed as it is now"):
+        traced = tj.trace(lambda x: x * len(state.things), X)
+    held(traced, lambda x: x * len(state.things), X)
+    state.things = type(state.things)()
+    held(traced, lambda x: x * len(state.things), X)
+
+
+def test_an_array_from_out_of_sight_warns() -> None:
+    box = iter([np.ones(4)] * 100)
+    with pytest.warns(tj.TracerWarning, match="followed as the object that it is now"):
+        tj.trace(lambda x: x * next(box), X, check_trace=False)
+
+
+class Physics:
+    dt = 0.5
+    table = np.arange(4.0)
+
+    @staticmethod
+    def step(x: Any) -> Any:
+        return x * Physics.dt + OFFSET
+
+
+OFFSET = 1.0
+
+
+def test_classes_as_namespaces_are_noticed(silent: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed(
+        lambda x: x * Physics.dt + Physics.table * x + Physics.step(x),
+        lambda: monkeypatch.setattr(Physics, "dt", 0.25),
+        lambda: monkeypatch.setattr(Physics, "table", np.ones(4)),
+        lambda: monkeypatch.setitem(globals(), "OFFSET", 5.0),
+        lambda: monkeypatch.setitem(globals(), "Physics", type("Physics", (Physics,), {"dt": 3.0, "table": np.zeros(4)})),
+    )
+
+
+# -- what the function changes -----------------------------------------------------------------------------------
+
+
+class Stateful:
+    def __init__(self) -> None:
+        self.count = 0
+        self.history: list[Any] = []
+        self.info: dict[str, Any] = {}
+        self.cell = Holder(last=None)
+        self.w = np.ones(4)
+        self.buffer = np.zeros(4)
+
+    def counts(self, x: Any) -> Any:
+        self.count += 1
+        return x * self.w.max()
+
+    def remembers(self, x: Any) -> Any:
+        self.last = x + 1
+        return x * self.last.sum()
+
+    def appends(self, x: Any) -> Any:
+        self.history.append(x.sum())
+        self.info["mean"] = x.mean()
+        self.cell.last = x
+        return x * self.history[-1] + self.info["mean"] + self.cell.last
+
+    def raises(self, x: Any) -> Any:
+        self.history.append(x)
+        self.last = x
+        raise KeyError("mine")
+
+    def accumulates(self, x: Any) -> Any:
+        self.buffer += x
+        self.w[0] += x[0]
+        self.cell.last = None
+        return self.buffer * 1
+
+    def nonlocals(self, x: Any) -> Any:
+        total = 0.0
+
+        def add(y: Any) -> None:
+            nonlocal total
+            total = total + y.sum()
+
+        add(x)
+        add(x * self.w)
+        return total
+
+
+@pytest.mark.parametrize("name", ["counts", "remembers", "appends"])
+def test_what_is_stored_warns_and_is_not_repeated(name: str) -> None:
+    model = Stateful()
+    method = getattr(model, name)
+    before = copy.deepcopy(vars(model))
+    with pytest.warns(tj.TracerWarning, match="is changed in the trace only"):
+        traced = tj.trace(method, X, check_trace=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tj.TracerWarning)
+        expected = getattr(Stateful(), name)(X)
+        for _ in range(3):
+            np.testing.assert_array_equal(traced(X), expected)
+    assert traced.paths == 1 and traced.cache_info().hits == 3
+    assert repr(vars(model)["history"]) == repr(before["history"]) and vars(model).keys() == before.keys()
+    assert (model.count, model.info, model.cell.last) == (0, {}, None)
+
+
+@pytest.mark.parametrize("name", ["counts", "remembers", "appends"])
+def test_what_is_stored_is_refused_when_strict(name: str) -> None:
+    with pytest.raises(tj.UnsupportedError, match="is changed in the trace only"):
+        tj.trace(getattr(Stateful(), name), X, strict=True)
+
+
+def test_a_function_that_raises_does_not_leak_tracers() -> None:
+    model = Stateful()
+    with pytest.raises(KeyError, match="mine"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", tj.TracerWarning)
+        tj.trace(model.raises, X)
+    assert model.history == [] and not hasattr(model, "last")
+
+
+def test_what_is_changed_in_place_is_changed_at_each_call(silent: None) -> None:
+    mine, theirs = Stateful(), Stateful()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tj.TracerWarning)
+        traced = tj.trace(mine.accumulates, X)
+    assert not mine.buffer.any() and mine.w[0] == 1.0  # also after the check
+    for _ in range(3):
+        np.testing.assert_array_equal(traced(X), theirs.accumulates(X))
+        np.testing.assert_array_equal(mine.buffer, theirs.buffer)
+        np.testing.assert_array_equal(mine.w, theirs.w)
+    assert traced.paths == 1
+
+
+def test_an_attribute_that_is_made_when_it_is_needed(quiet: None) -> None:
+    both, plain = Both(), Both()
+    traced = tj.trace(both.lazily, X, check_trace=False)
+    assert both._cache is None
+    for w in (np.ones((4, 4)), np.eye(4)):
+        both.w = plain.w = w
+        plain._cache = None
+        np.testing.assert_array_equal(traced(X), plain.lazily(X))
+    both.lazily(X)
+    both.w = np.zeros((4, 4))
+    held(traced, both.lazily, X)  # as it was made
+
+
+def test_nonlocal_variables_of_the_function_are_its_own(silent: None) -> None:
+    model = Stateful()
+    followed(model.nonlocals, setting(model, "w", np.full(4, 3.0)))
+
+
+def test_globals_and_cells_that_are_stored_do_not_leak_tracers() -> None:
+    seen = None
+
+    def function(x: Any) -> Any:
+        global COUNT, LAST
+        nonlocal seen
+        COUNT += 1
+        LAST = x + 1
+        seen = LAST * 2
+        return seen * COUNT
+
+    with pytest.warns(tj.TracerWarning) as caught:
+        traced = tj.trace(function, X, check_trace=False)
+    texts = "\n".join(str(w.message) for w in caught)
+    assert all(f"`{name}` is outside" in texts for name in ("COUNT", "LAST", "seen"))
+    assert COUNT == 0 and LAST is None and seen is None
+    for _ in range(2):
+        np.testing.assert_array_equal(traced(X), (X + 1) * 2)
+    assert COUNT == 0 and LAST is None and seen is None
+
+
+def test_other_threads_see_no_tracers(quiet: None) -> None:
+    model = Stateful()
+    inside, looked = threading.Event(), threading.Event()
+    found: list[Any] = []
+
+    def slow(x: Any) -> Any:
+        model.last = x
+        model.history.append(x)
+        inside.set()
+        assert looked.wait(10)
+        return x * model.w
+
+    def look() -> None:
+        assert inside.wait(10)
+        found.append((hasattr(model, "last"), list(model.history)))
+        looked.set()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    tj.trace(slow, X, check_trace=False)
+    thread.join()
+    assert found == [(False, [])]
+
+
+# -- the cost, and what is kept ------------------------------------------------------------------------------------
+
+
+def test_reading_at_each_call_leaks_nothing(silent: None) -> None:
+    model = Model()
+    traced = followed(model.distant)
+    before = [sys.getrefcount(o) for o in (model.cell, model.cell.w, model.cell.deep)]
+    for _ in range(200):
+        traced(X)
+    assert [sys.getrefcount(o) for o in (model.cell, model.cell.w, model.cell.deep)] == before
+
+
+def test_a_replaced_object_is_let_go(silent: None) -> None:
+    model = Model()
+    traced = tj.trace(model.distant, X)
+    traced(X)
+    alive = weakref.ref(model.cell)
+    model.cell = Holder(alpha=0.5, w=np.ones(4), deep=Holder(beta=2.0))
+    held(traced, model.distant, X)
+    gc.collect()
+    assert alive() is None
+    assert traced.paths == 1
+
+
+def test_a_new_path_is_a_miss_and_no_hit(quiet: None) -> None:
+    traced = tj.trace(lambda x: x if x[0] > 0 else -x, X, check_trace=False)
+    traced(X)
+    before = traced.cache_info()
+    traced(-X)
+    after = traced.cache_info()
+    assert after.hits == before.hits and after.misses == before.misses + 1
+
+
+def test_explain_lists_what_was_taken_and_where(quiet: None) -> None:
+    model = Model()
+
+    def function(x: Any) -> Any:
+        if x.sum() > 0:  # decided
+            x = x * model.cfg["a"]
+        return x * model.w
+
+    text = tj.trace(function, X).explain(X)
+    assert "guarded: model.cfg['a'] is 2.0" in text
+    assert "read at each call: model.w, f64" in text
+    assert "decided by a value: `if x.sum() > 0:  # decided`" in text
