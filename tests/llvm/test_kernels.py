@@ -538,11 +538,24 @@ def test_long_body() -> None:
 
 
 @pytest.mark.skipif(not has_avx512(), reason="looks at AVX-512 code")
+@pytest.mark.skipif(not has_avx512(), reason="half vectors are of AVX-512")
+@pytest.mark.parametrize(("name", "whole"), [("add", False), ("lt", True), ("exp", True), ("truncrem", True)])
+def test_light_loops_go_through_half_vectors(name: str, whole: bool) -> None:
+    """But not where a function is called with vectors: it would look for them in other registers."""
+    out = BOOL if name == "lt" else F64
+    runs = Runs([elementwise("k", lambda x: Apply(name, (x,) if name == "exp" else (x, x), out), [F64], out, unit=0)])
+    assert ('"min-legal-vector-width"="256"' in str(runs.module)) is not whole
+    x, found = np.linspace(0.5, 8.0, 1001), np.zeros(1001, out.numpy)
+    runs("k", [x, found], 1001)
+    expected = {"add": x + x, "lt": x < x, "exp": np.exp(x), "truncrem": np.fmod(x, x)}[name]
+    np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
 def test_code_of_a_fused_kernel() -> None:
     def formula(a: Expr, x: Expr, y: Expr, z: Expr, w: Expr) -> Expr:
         products = (Apply("mul", (a, x), F64), Apply("mul", (y, z), F64))
         return Apply("sub", (Apply("add", products, F64), w), F64)
 
     text = Runs([elementwise("k", formula, [F64] * 5, F64, unit=0)]).assembly()
-    assert "%zmm" in text and "{%k1}" in text
-    assert "zmm" not in "".join(line for line in text.splitlines() if "(%rsp)" in line)
+    assert "%ymm" in text and "{%k1}" in text
+    assert "mm" not in "".join(line for line in text.splitlines() if "(%rsp)" in line)

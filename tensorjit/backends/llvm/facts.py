@@ -26,8 +26,10 @@ __all__ = [
     "expressions",
     "filled",
     "is_innermost",
+    "is_light",
     "lanes",
     "multiplier",
+    "narrows",
     "reduction_lanes",
     "statements",
     "stored",
@@ -143,6 +145,17 @@ def weight(body: Iterable[Stmt]) -> int:
             if isinstance(node, Apply):
                 count += 16 if node.intrinsic in MATH else 1
     return 1 + count // 16
+
+
+def is_light(body: Iterable[Stmt]) -> bool:
+    """Whether memory is what a body waits for: little arithmetic, and no accumulator that sums in some order."""
+    body = tuple(body)
+    return weight(body) == 1 and not accumulated(body) and not any(isinstance(s, For) and s.reductions for s in statements(body))
+
+
+def narrows(loop: For) -> bool:
+    """Whether a loop stores narrower elements than it computes with, as comparisons do."""
+    return any(isinstance(s, Store) and s.expr.dtype.part.size * lanes(loop) < VECTOR_BYTES for s in statements(loop.body))
 
 
 def size(body: Iterable[Stmt]) -> int:
