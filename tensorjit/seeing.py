@@ -12,7 +12,7 @@ from tensorjit.ir.graph import Graph, Op
 from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.printer import print_graph, print_kernel
 from tensorjit.ir.python_code import python_code
-from tensorjit.passes.specialise import Source
+from tensorjit.passes.specialise import Guard, Source
 from tensorjit.runtime.callable import NativeCallable
 
 __all__ = ["Lowered", "explain", "kernels_of", "python_code"]
@@ -59,7 +59,7 @@ def _guards(executable: Executable) -> list[str]:
     specialised = executable.specialised
     arrays = {i.source.key for i in specialised.implicit}
     told = arrays | {g.source.key for g in specialised.guards}
-    lines = [f"  guarded: {g.source.shown} is {_shown(g.expected)}" for g in specialised.guards if _is_news(g.source, told)]
+    lines = [f"  guarded: {_guarded(g)}" for g in specialised.guards if _is_news(g.source, told)]
     lines += [f"  read at each call: {i.source.shown}, {i.value.type}" for i in specialised.implicit]
     decided = [op for op in executable.graph.walk() if op.name == "raise" and op.attrs.get("class") is GuardError and op.loc]
     return lines + list(
@@ -67,9 +67,16 @@ def _guards(executable: Executable) -> list[str]:
     )
 
 
+def _guarded(guard: Guard) -> str:
+    source, expected = guard.source, guard.expected
+    if source.kind != "what":
+        return f"{source.shown} is {_shown(expected)}"
+    return f"{source.container.shown} is {f'of class {expected.__name__}' if isinstance(expected, type) else _shown(expected)}"
+
+
 def _is_news(source: Source, told: Collection[object]) -> bool:
     """Whether a guard says more than that an object is itself, or of the class that it is read as."""
-    return source.kind != "constant" and not (source.kind == "class" and source.container.key in told)
+    return source.kind != "constant" and not (source.kind == "what" and source.container.key in told)
 
 
 def _shown(value: object) -> str:

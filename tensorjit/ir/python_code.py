@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import keyword
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
@@ -335,7 +336,7 @@ class _Writer:
         return (f"np{dot}{rest}" if first == "numpy" else op.attrs["name"]), _ATOM
 
     def _capture_text(self, tree: Tree, op: Op) -> tuple[str, int]:
-        return f"capture_{op.attrs['index']}", _ATOM
+        return _captured(op), _ATOM
 
     def _unbound_text(self, tree: Tree, op: Op) -> tuple[str, int]:
         base = op.attrs["name"]
@@ -437,6 +438,11 @@ class _Writer:
         return f"lambda{' ' if header else ''}{header}: {line.removeprefix('return ')}", _LAMBDA
 
 
+def _captured(op: Op) -> str:
+    """What a trace captured, by the place where it reads it."""
+    return op.attrs.get("of") or f"capture_{op.attrs['index']}"
+
+
 def _outside_names(graph: Graph) -> frozenset[str]:
     """The names that the text takes from outside, in nested functions too: no variable may hide them."""
     found: set[str] = set()
@@ -448,7 +454,7 @@ def _outside_names(graph: Graph) -> frozenset[str]:
             elif op.name == "numpy":
                 found.add("np")
             elif op.name == "capture":
-                found.add(f"capture_{op.attrs['index']}")
+                found.update(re.findall(r"[^\W\d]\w*", _captured(op)))
             elif op.name == "function":
                 stack.append(op.attrs["graph"])
     return frozenset(found)

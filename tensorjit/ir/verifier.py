@@ -91,7 +91,7 @@ GENERIC_OPS: Mapping[str, _Row] = {
     "global": _Row(0, attrs={"name": _is_name}),
     "free": _Row(0, attrs={"name": _is_name}),
     "numpy": _Row(0, attrs={"name": _is_name}),
-    "capture": _Row(0, attrs={"index": _is_count}),
+    "capture": _Row(0, attrs={"index": _is_count}, optional={"of": lambda v: isinstance(v, str)}),
     "unbound": _Row(0, attrs={"name": _is_name}),
     "bound": _Row(1, attrs={"name": _is_name}),
     "import": _Row(0, attrs={"module": _is_name}),

@@ -872,7 +872,7 @@ def test_attributes_and_items_are_read_at_each_call() -> None:
     path = Source("attribute", Source("constant", outer), "inner")
     number = ScalarParam("float")
     function = reader(
-        CaptureParam(Source("class", path), StaticParam(Holder, identity=True)),
+        CaptureParam(Source("what", path), StaticParam(Holder, identity=True)),
         CaptureParam(Source("length", Source("attribute", path, "items")), StaticParam(2)),
         CaptureParam(Source("list item", Source("attribute", path, "items"), 1), number),
         CaptureParam(Source("dict item", Source("attribute", path, "table"), "w"), number),
@@ -905,7 +905,7 @@ def test_absence_and_identity_are_guarded() -> None:
     slotted: Any = Slotted()
     me = Source("constant", holder)
     a, b = Source("attribute", me, "a"), Source("attribute", Source("constant", slotted), "value")
-    absent = reader(CaptureParam(Source("has", a), StaticParam(False)), CaptureParam(Source("class", b), StaticParam(MISSING, True)))
+    absent = reader(CaptureParam(Source("has", a), StaticParam(False)), CaptureParam(Source("what", b), StaticParam(MISSING, True)))
     assert not is_miss(absent())
     holder.a = 1
     assert is_miss(absent())

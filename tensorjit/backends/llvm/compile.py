@@ -197,7 +197,7 @@ def _expected(guard: Guard) -> Any:
 
 def _is_guarded(guard: Guard, told: Collection[tuple[Any, ...]]) -> bool:
     source = guard.source
-    if source.kind == "class":  # not where the object's own check says it
+    if source.kind == "what":  # not where the object's own check says it
         return source.container.key not in told
     return source.kind != "constant"
 

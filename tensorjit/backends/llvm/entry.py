@@ -383,10 +383,12 @@ class _Checker:
                 host.guard(host.emit.icmp_signed("==", length, I64(expected)))
             case "keys":
                 self._check_keys(self._find_present(source.container), expected)
-            case "class" if expected is not MISSING:
+            case "what" if isinstance(expected, type):
                 host.guard(host.has_type(self._find_present(source.container), host.constant(expected)))
+            case "what" if expected is not MISSING:
+                self._read(capture.param, self._find_present(source.container))
             case _ if expected is MISSING:
-                host.guard(self._is_null(self._find(source.container if source.kind == "class" else source), True))
+                host.guard(self._is_null(self._find(source.container if source.kind == "what" else source), True))
             case _:
                 identity = isinstance(capture.param, StaticParam) and capture.param.identity
                 value = self._find(source) if identity else self._find_present(source)  # null is not that object either

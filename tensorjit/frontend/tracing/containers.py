@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol, SupportsIndex, final
 
-from tensorjit.passes.specialise.state import Source
+from tensorjit.passes.specialise.state import PLAIN, Source
 
 MAX_ITEMS: Final = 64  # plain numbers and strings of one container that are guarded, and keys of a dict that is walked over
-PLAIN: Final = (bool, int, float, complex, str, type(None))
 
 
 class Reads(Protocol):

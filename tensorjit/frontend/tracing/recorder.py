@@ -248,7 +248,7 @@ class Recorder:
             if found and same.container.key in self._known_firsts():
                 return same.container  # type: ignore[no-any-return]
         first = self._firsts.setdefault(id(value), (value, source))[1]
-        separate = Source("class", source).key in self._earlier and not asked  # an earlier run found an object of its own
+        separate = Source("what", source).key in self._earlier and not asked  # an earlier run found an object of its own
         if first.key == source.key or separate:
             return source
         self.captured(Source("same", first, source), True)
@@ -256,7 +256,7 @@ class Recorder:
 
     def knows(self, source: Source) -> bool:
         """Whether an earlier run, or this one, asked for the class of what is there."""
-        return Source("class", source).key in self._numbers
+        return Source("what", source).key in self._numbers
 
     def _known_firsts(self) -> set[tuple[Any, ...]]:
         return {source.key for _, source in self._firsts.values()}

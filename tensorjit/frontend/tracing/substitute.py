@@ -10,8 +10,8 @@ are substitutes, and whatever is reached from there is substituted when it is re
   rebuilt;
 * a function or method of the user's is such a copy again, and guarded by identity, as is all else.
 
-The first guard of every place is on the class of what is there, so that two runs that find different things part
-there. What the function sets (attributes, globals, nonlocals, items) it sets for this run.
+The first guard of every place says what is there (a number itself, of all else the class), so that two runs that
+find different things part there. What the function sets (attributes, globals, nonlocals, items) it sets for this run.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from typing import Any, Final, Protocol, final
 
 import numpy as np
 
-from tensorjit.frontend.tracing.containers import PLAIN, Dict, List
+from tensorjit.frontend.tracing.containers import Dict, List
 from tensorjit.frontend.tracing.intercept import compiled_packages, is_substitute, is_users, substitute_of
 from tensorjit.frontend.tracing.objects import BUILTINS, Proxy, State, has_proxies, make_class, tell_all
 from tensorjit.frontend.tracing.places import user_frame
-from tensorjit.passes.specialise.state import MISSING, Source
+from tensorjit.passes.specialise.state import MISSING, PLAIN, Source, canonical
 
 MAX_TUPLE: Final = 16  # a longer one is guarded by identity
 _CACHED: Final[Any] = type(functools.lru_cache(lambda: None))
@@ -211,7 +211,6 @@ class Substitute:
         if type(value) is np.ndarray or isinstance(value, np.generic):
             return self.recorder.captured_array(source, value)
         if type(value) in PLAIN:
-            self.recorder.captured(source, value)
             return value
         for kind, make in _MAKERS.items():
             if type(value) is kind:
@@ -305,7 +304,6 @@ class Substitute:
             if type(found) in PLAIN and found is not None and not name.startswith("__"):
                 place = Source("attribute", Source("constant", kind, kind.__name__), name)
                 self.kind(place, found)
-                self.recorder.captured(place, found)
 
     def _scan(self, function: FunctionType) -> None:
         space = function.__globals__
@@ -317,7 +315,6 @@ class Substitute:
             source = Source("global", space, name)
             if type(found) in PLAIN and not name.startswith("__"):
                 self.kind(source, found)
-                self.recorder.captured(source, found)
             elif isinstance(found, FunctionType) and not is_substitute(found):
                 self.kind(source, found)
                 self.same_object(source, found)
@@ -328,8 +325,9 @@ class Substitute:
     # -- guards and warnings -----------------------------------------------------------------------------------
 
     def kind(self, source: Source, value: Any) -> None:
-        """What is there is of this class; MISSING: nothing is."""
-        self.recorder.captured(Source("class", source), value if value is MISSING else type(value), "is")
+        """The first guard of each place: it holds this number or string, an object of this class, or nothing."""
+        plain = value is MISSING or type(value) in PLAIN
+        self.recorder.captured(Source("what", source), canonical(value) if plain else type(value), "is")
 
     def same_object(self, source: Source, value: Any) -> None:
         self.recorder.captured(source, value._tj_original if is_substitute(value) else value, "is")

@@ -9,6 +9,7 @@ and `GuardError` where no run has gone yet.
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
@@ -20,7 +21,7 @@ import numpy as np
 from tensorjit.errors import Loc, TracingCheckError
 from tensorjit.ir.graph import NO_ATTRS, Block, Builder, Graph, Op, Value
 from tensorjit.ir.types import UNKNOWN
-from tensorjit.passes.specialise.state import Source
+from tensorjit.passes.specialise.state import PLAIN, Source
 from tensorjit.records import dataclass
 
 Parameters = tuple[tuple[str, str, bool], ...]
@@ -315,9 +316,17 @@ class _Emitter:
         return self._is_object(b, value, expected)
 
     def _is_object(self, b: Builder, value: Value, expected: Any) -> Value:
+        if type(expected) in PLAIN:
+            return _is(b, value, _const(b, expected))
+        if isinstance(expected, type) and getattr(_MODULES.get(expected.__module__), expected.__qualname__, None) is expected:
+            return _is(b, value, _class(b, expected))
         captures = enumerate(self.tree.captures)
         index = next(k for k, source in captures if source.kind == "constant" and source.container is expected)
-        return _is(b, value, b.add("capture", attrs={"index": index}))
+        return _is(b, value, b.add("capture", attrs=self._capture(index)))
+
+    def _capture(self, index: int) -> Mapping[str, Any]:
+        """With what it reads, for people."""
+        return {"index": index, "of": self.tree.captures[index].shown}
 
     def _node(self, b: Builder, node: Node, env: dict[int, Value]) -> None:
         """The steps of a node and all that follows; ends the block."""
@@ -370,7 +379,10 @@ class _Emitter:
             return
         operands = tuple(env[k] for k in step.operands)
         types = () if step.result is None else (UNKNOWN,)
-        results = b.add_multi(step.name, operands, types, dict(step.attrs), loc=step.loc)
+        attrs = dict(step.attrs)
+        if step.name == "capture":
+            attrs |= self._capture(attrs["index"])
+        results = b.add_multi(step.name, operands, types, attrs, loc=step.loc)
         if step.result is not None:
             env[step.result] = results[0]
 
@@ -431,6 +443,7 @@ def _condition(b: Builder, guard: Guard, value: Value, found: Any) -> tuple[Valu
     return b.add("truth", (equal,)), False
 
 
+_MODULES: Mapping[str, Any] = {"numpy": np, "builtins": builtins}
 _CALL: Mapping[str, Any] = {"keywords": (), "star": ()}
 
 

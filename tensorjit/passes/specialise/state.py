@@ -23,7 +23,7 @@ from tensorjit.passes.specialise.versions import Exits
 from tensorjit.records import dataclass
 
 SourceKind = Literal[
-    "global", "cell", "constant", "attribute", "list item", "tuple item", "dict item", "class", "length", "keys", "has", "same"
+    "global", "cell", "constant", "attribute", "list item", "tuple item", "dict item", "what", "length", "keys", "has", "same"
 ]
 
 
@@ -54,7 +54,7 @@ class Source:
     constant      any object, what to call it           the object
     attribute     a source, a name                      that attribute; it runs no code but GetAttr's
     ... item      a source, an index or a key           that item of a list, tuple or dict
-    class         a source                              the class of what it reads
+    what          a source                              a number or string that it reads, of all else the class
     length        a source of a list, tuple or dict     its length
     keys          a source of a dict                    a tuple of its keys; one object for equal ones
     has           a source                              whether there is anything to be read
@@ -106,7 +106,7 @@ _SHOWN: Final = {
     "list item": "{owner}[{name!r}]",
     "tuple item": "{owner}[{name!r}]",
     "dict item": "{owner}[{name!r}]",
-    "class": "type({owner})",
+    "what": "what({owner})",
     "length": "len({owner})",
     "keys": "list({owner})",
     "has": "presence of {owner}",
@@ -127,17 +127,30 @@ def _read_item(source: Source) -> Any:
     return owner[source.name]
 
 
-def _read_class(source: Source) -> Any:
+def _read_what(source: Source) -> Any:
     found = source.container.find()
-    return found if found is MISSING else type(found)
+    return canonical(found) if found is MISSING or type(found) in PLAIN else type(found)
 
 
 def _read_keys(source: Source) -> Any:
-    keys = tuple(source.container.read())
-    return _keys.setdefault(tuple((type(k), k) for k in keys), keys)
+    return canonical(tuple(source.container.read()))
 
 
-_keys: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # so that `is` tells (1,) from (True,)
+def canonical(value: Any) -> Any:
+    """One object for all equal numbers, strings and tuples of the same types, so that `is` tells (1, 0.0) from (True, -0.0).
+
+    >>> canonical(float("1.5")) is canonical(float("1.5")), canonical(1) is canonical(True)
+    (True, False)
+    """
+    return _canonical.setdefault((type(value), repr(value)) if not isinstance(value, tuple) else _shape(value), value)
+
+
+def _shape(value: Any) -> Any:
+    return tuple(map(_shape, value)) if isinstance(value, tuple) else (type(value), repr(value))
+
+
+PLAIN: Final = (bool, int, float, complex, str, type(None))
+_canonical: dict[Any, Any] = {}
 _OWNERS: Final[Mapping[str, Any]] = {"list item": list, "tuple item": tuple, "dict item": dict}
 _READ: Final[Mapping[str, Callable[[Source], Any]]] = {
     "global": _read_global,
@@ -145,7 +158,7 @@ _READ: Final[Mapping[str, Callable[[Source], Any]]] = {
     "constant": lambda source: source.container,
     "attribute": lambda source: getattr(source.container.read(), source.name),
     **dict.fromkeys(_OWNERS, _read_item),
-    "class": _read_class,
+    "what": _read_what,
     "length": lambda source: len(source.container.read()),
     "keys": _read_keys,
     "has": lambda source: source.container.find() is not MISSING,
