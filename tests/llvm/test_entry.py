@@ -6,13 +6,9 @@ import copy
 import gc
 import itertools
 import pickle
-import signal
 import sys
-import threading
-import time
 import types
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,12 +18,8 @@ from llvmlite import ir
 from tensorjit.backends.llvm import abi
 from tensorjit.backends.llvm.abi import I32, I64, PTR, ArrayValue, ObjectValue, ScalarValue, Value
 from tensorjit.backends.llvm.entry import (
-    ANY_DIM,
     ArrayParam,
-    Body,
     CaptureParam,
-    EntrySpec,
-    LinkedEntry,
     NoneParam,
     OpaqueParam,
     Overlap,
@@ -35,65 +27,12 @@ from tensorjit.backends.llvm.entry import (
     ScalarParam,
     StaticParam,
     TupleParam,
-    build_entry,
-    default_engine,
-    link_entry,
 )
 from tensorjit.backends.llvm.pyapi import HostBuilder
-from tensorjit.passes.specialise.state import MISSING, Source
-from tensorjit.runtime.callable import NativeCallable
+from tensorjit.passes.specialise.state import Source
+from tests.llvm.entries import F8, F8_ONE, MISS, VECTOR, Function, add_one, emit_map, function_of, give_back, is_miss
 
-F8 = np.dtype("f8")
-VECTOR = ArrayParam(F8, 1, dims=(ANY_DIM,))
-MISS = "miss"
-
-
-class Function(NativeCallable):
-    """Counts its misses, and answers them with their arguments."""
-
-    def __init__(self) -> None:
-        self.misses: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-
-    def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return (MISS, args, kwargs)
-
-
-def compile_entry(spec: EntrySpec, body: Body, **options: Any) -> LinkedEntry:
-    engine = default_engine()
-    code = build_entry(spec, body, arch=engine.arch, **options)
-    return link_entry(engine, engine.compile_ir(code.module), code)
-
-
-def function_of(*params: Param, body: Body, options: dict[str, Any] | None = None, **spec: Any) -> Any:
-    function = Function()
-    function._install(compile_entry(EntrySpec(params, **spec), body, **options or {}))
-    return function
-
-
-def emit_map(host: HostBuilder, source: ArrayValue, target: ArrayValue, emit: Callable[[ir.Value], ir.Value]) -> None:
-    with host.loop(source.dims[0]) as i:
-        element = host.load_element(source.dtype, host.element_address(source, [i]))
-        host.store_element(target.dtype, emit(element), host.element_address(target, [i]))
-
-
-def add_one(host: HostBuilder, args: list[Value]) -> None:
-    x = args[0]
-    assert isinstance(x, ArrayValue)
-    result = host.new_array(x.dtype, x.dims)
-    emit_map(host, x, result, lambda e: host.emit.fadd(e, e.type(1.0)))
-    host.ret(result)
-
-
-def give_back(host: HostBuilder, args: list[Value]) -> None:
-    """Return the only argument, or all of them."""
-    host.ret(args[0] if len(args) == 1 else tuple(args))
-
-
-def is_miss(result: Any) -> bool:
-    return isinstance(result, tuple) and len(result) == 3 and result[0] is MISS
-
-
-# -- before anything is compiled -------------------------------------------------------------------
+# -- before anything is compiled ---------------------------------------------------------------------
 
 
 def test_without_entries_calls_go_to_python() -> None:
@@ -145,7 +84,7 @@ def test_cycles_are_collected() -> None:
     assert gone() is None
 
 
-# -- what is served --------------------------------------------------------------------------------
+# -- what is served ----------------------------------------------------------------------------------
 
 
 def test_adds_one() -> None:
@@ -361,7 +300,7 @@ def test_equal_dims() -> None:
     assert is_miss(function(np.zeros((2, 3)), np.zeros(2)))
 
 
-# -- results ---------------------------------------------------------------------------------------
+# -- results -----------------------------------------------------------------------------------------
 
 
 def test_the_very_argument_is_returned() -> None:
@@ -411,9 +350,6 @@ def test_a_view_keeps_its_owner_alive() -> None:
     assert view.base.shape == (4,)
 
 
-F8_ONE = ir.DoubleType()(1.0)
-
-
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", abi.DTYPES, ids=str)
 def test_fresh_arrays(dtype: np.dtype[Any], order: str) -> None:
@@ -446,316 +382,7 @@ def test_tuples_and_none() -> None:
     assert sys.getrefcount(x) == 2
 
 
-# -- references ------------------------------------------------------------------------------------
-
-
-def test_nothing_leaks_in_many_calls() -> None:
-    function = function_of(VECTOR, body=add_one)
-    x, wrong, descr = np.zeros(1), np.zeros(1, "f4"), np.dtype("f8")
-    calls: list[Callable[[], Any]] = [
-        lambda: function(x),
-        lambda: function(wrong),
-        lambda: function(x, k=x),
-    ]
-    for call in calls:
-        call()
-        before = [sys.getrefcount(o) for o in (x, wrong, descr, function)]
-        for _ in range(100_000):
-            call()
-        assert [sys.getrefcount(o) for o in (x, wrong, descr, function)] == before
-
-
-def test_a_capture_lives_as_long_as_the_call() -> None:
-    namespace: dict[str, Any] = {}
-
-    def rebind() -> None:
-        namespace["data"] = None
-
-    def body(host: HostBuilder, args: list[Value]) -> None:
-        host.call_object(host.constant(rebind), [])
-        host.ret(args[0])
-
-    function = function_of(body=body, captures=(CaptureParam(Source("global", namespace, "data"), VECTOR),))
-    namespace["data"] = np.arange(1000.0)
-    result = function()
-    assert namespace["data"] is None
-    assert sys.getrefcount(result) == 2
-    assert result.sum() == 499500.0
-
-
-def test_temporaries_are_freed_on_every_exit() -> None:
-    """A body with a temporary whose life can be watched, leaving in each of the possible ways."""
-
-    class Temporary:
-        pass
-
-    alive: list[weakref.ref[Temporary]] = []
-
-    def make() -> Temporary:
-        made = Temporary()
-        alive.append(weakref.ref(made))
-        return made
-
-    def explode() -> None:
-        raise RuntimeError("boom")
-
-    def raiser(code: int, *numbers: int) -> None:
-        raise LookupError(f"error {code}: {numbers}")
-
-    def body(host: HostBuilder, args: list[Value]) -> None:
-        host.call_object(host.constant(make), [])
-        (way,) = args
-        assert isinstance(way, ScalarValue)
-        cases = [host.new_block("case") for _ in range(4)]
-        switch = host.emit.switch(way.value, cases[0])
-        for number, block in enumerate(cases):
-            switch.add_case(I64(number), block)
-        host.emit.position_at_end(cases[0])
-        host.ret(None)
-        host.emit.position_at_end(cases[1])
-        host.call_object(host.constant(explode), [])
-        host.ret(None)
-        host.emit.position_at_end(cases[2])
-        host.raise_error(3, [I64(10), I64(-20)])
-        host.emit.position_at_end(cases[3])
-        host.guard_late(ir.IntType(1)(0))
-        host.ret(None)
-
-    function = function_of(ScalarParam("int"), body=body, options={"raiser": raiser})
-    assert function(0) is None
-    with pytest.raises(RuntimeError, match="boom"):
-        function(1)
-    with pytest.raises(LookupError, match=r"error 3: \(10, -20(, -?\d+)*\)"):
-        function(2)
-    assert is_miss(function(3))
-    assert len(alive) == 4 and not any(ref() for ref in alive)
-    assert function._entries[0].in_use == 0
-
-
-def test_a_raiser_that_does_not_raise_is_a_system_error() -> None:
-    def body(host: HostBuilder, args: list[Value]) -> None:
-        host.raise_error(0)
-
-    with pytest.raises(SystemError):
-        function_of(body=body, options={"raiser": lambda *_: None})()
-
-
-def test_allocation_errors_come_out() -> None:
-    def body(host: HostBuilder, args: list[Value]) -> None:
-        host.ret(host.new_array(F8, [args[0].value]))  # type: ignore[union-attr]
-
-    function = function_of(ScalarParam("int"), body=body)
-    assert function(3).shape == (3,)
-    with pytest.raises(ValueError, match="negative"):
-        function(-3)
-    with pytest.raises((ValueError, MemoryError)):
-        function(2**60)
-    assert function._entries[0].in_use == 0
-
-
-def test_what_a_loop_makes_is_dropped_in_each_turn() -> None:
-    alive: list[weakref.ref[Any]] = []
-
-    class Thing:
-        pass
-
-    def make() -> Thing:
-        assert sum(ref() is not None for ref in alive) <= 1
-        made = Thing()
-        alive.append(weakref.ref(made))
-        return made
-
-    def body(host: HostBuilder, args: list[Value]) -> None:
-        with host.loop(I64(10)):
-            host.call_object(host.constant(make), [])
-        host.ret(None)
-
-    function_of(body=body)()
-    assert len(alive) == 10 and not any(ref() for ref in alive)
-
-
-def test_slots_in_loops() -> None:
-    def body(host: HostBuilder, args: list[Value]) -> None:
-        slot = host.empty_slot()
-        with host.loop(I64(100)):
-            made = host.call("tj_py_PyFloat_FromDouble", F8_ONE)
-            host.replace(slot, host.check_object(made))
-        host.ret_object(host.take(slot))
-
-    assert function_of(body=body)() == 1.0
-
-
-# -- the chain -------------------------------------------------------------------------------------
-
-
-def constant_entry(param: Param, answer: str) -> LinkedEntry:
-    def body(host: HostBuilder, args: list[Value]) -> None:
-        host.ret(ObjectValue(host.constant(answer)))
-
-    return compile_entry(EntrySpec((param,)), body)
-
-
-def is_closed(entry: LinkedEntry) -> bool:
-    return entry.library.closed
-
-
-def test_entries_form_a_chain() -> None:
-    function = Function()
-    entries = {kind: constant_entry(ScalarParam(kind), kind) for kind in ("float", "int", "complex")}
-    for entry in entries.values():
-        function._install(entry)
-
-    def answers() -> list[str]:
-        return [function(v) if not is_miss(function(v)) else MISS for v in (1.0, 1, 1j, "x")]
-
-    assert answers() == ["float", "int", "complex", MISS]
-    function._evict(entries["int"])
-    assert is_closed(entries["int"])
-    assert answers() == ["float", MISS, "complex", MISS]
-    function._evict(entries["complex"])
-    assert answers() == ["float", MISS, MISS, MISS]
-    function._evict_all()
-    assert all(is_closed(entry) for entry in entries.values())
-    assert answers() == [MISS] * 4
-
-
-def test_a_long_chain_uses_no_stack() -> None:
-    function = Function()
-    for number in range(60):
-        function._install(constant_entry(StaticParam(number), str(number)))
-    assert function(0) == "0"
-    assert is_miss(function(-1))
-
-
-def test_code_is_not_freed_while_it_runs() -> None:
-    function = Function()
-
-    def evict() -> None:
-        function._evict_all()
-
-    def body(host: HostBuilder, args: list[Value]) -> None:
-        host.call_object(host.constant(evict), [])
-        host.ret(args[0])
-
-    entry = compile_entry(EntrySpec((OpaqueParam(),)), body)
-    function._install(entry)
-    assert function(5) == 5
-    assert not is_closed(entry) and entry.in_use == 0
-    function._sweep()
-    assert is_closed(entry)
-    assert is_miss(function(5))
-
-
-def test_reentrant_calls() -> None:
-    function = Function()
-
-    def again(n: int) -> Any:
-        return function(n - 1) if n else "end"
-
-    def body(host: HostBuilder, args: list[Value]) -> None:
-        (n,) = args
-        assert isinstance(n, ScalarValue)
-        host.ret(ObjectValue(host.call_object(host.constant(again), [n.object])))
-
-    function._install(compile_entry(EntrySpec((ScalarParam("int"),)), body))
-    assert function(50) == "end"
-    (entry,) = function._entries
-    assert (entry.hits, entry.in_use) == (51, 0)
-
-
-def test_exceptions_of_a_miss_come_out() -> None:
-    class Failing(Function):
-        def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            raise KeyError(args)
-
-    function = Failing()
-    function._install(constant_entry(NoneParam(), "none"))
-    assert function(None) == "none"
-    with pytest.raises(KeyError):
-        function(1)
-
-
-# -- threads, the GIL, signals ---------------------------------------------------------------------
-
-
-def test_many_threads_at_once() -> None:
-    function = function_of(VECTOR, body=add_one)
-    errors: list[object] = []
-
-    def work() -> None:
-        x = np.arange(64.0)
-        expected = x + 1.0
-        for _ in range(2000):
-            if not np.array_equal(function(x), expected):
-                errors.append(x)
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
-    assert function._entries[0].hits == 16000
-
-
-def waiting_body(host: HostBuilder, args: list[Value]) -> None:
-    """Spins without the GIL until the first element is not zero."""
-    x, count = args
-    assert isinstance(x, ArrayValue) and isinstance(count, ScalarValue)
-    with host.without_gil(host.emit.icmp_signed(">", count.value, I64(0))):
-        again, after = host.new_block("again"), host.new_block("after")
-        host.emit.branch(again)
-        host.emit.position_at_end(again)
-        value = host.emit.load_atomic(x.data, "monotonic", 8, typ=ir.DoubleType())
-        host.emit.cbranch(host.emit.fcmp_unordered("!=", value, value.type(0.0)), after, again)
-        host.emit.position_at_end(after)
-    host.ret(x)
-
-
-def test_the_gil_is_released() -> None:
-    function = function_of(VECTOR, ScalarParam("int"), body=waiting_body)
-    (entry,) = function._entries
-    x = np.zeros(1)
-    results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(function(x, 1)))
-    thread.start()
-    while not entry.in_use:
-        time.sleep(0.001)
-    function._evict(entry)  # its code must outlive the call inside it
-    assert not is_closed(entry)
-    x[0] = 1.0
-    thread.join()
-    assert results[0] is x
-    function._sweep()
-    assert is_closed(entry)
-    again = function_of(VECTOR, ScalarParam("int"), body=waiting_body)
-    assert again(x, 0) is x
-
-
-def test_signals_are_let_in() -> None:
-    def body(host: HostBuilder, args: list[Value]) -> None:
-        x = args[0]
-        with host.without_gil(ir.IntType(1)(1)), host.loop(I64(10**12)):
-            host.emit.store(F8_ONE, x.data)  # type: ignore[union-attr]
-            host.poll()
-        host.ret(None)
-
-    function = function_of(VECTOR, body=body)
-
-    def on_alarm(*_: object) -> None:
-        raise TimeoutError("enough")
-
-    previous = signal.signal(signal.SIGALRM, on_alarm)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(TimeoutError, match="enough"):
-            function(np.zeros(1))
-    finally:
-        signal.signal(signal.SIGALRM, previous)
-    assert function._entries[0].in_use == 0
-
-
-# -- floating-point flags --------------------------------------------------------------------------
+# -- floating-point flags ----------------------------------------------------------------------------
 
 
 def divide(host: HostBuilder, args: list[Value]) -> None:
@@ -817,7 +444,7 @@ def test_flags_of_called_python_code_are_its_own() -> None:
     assert seen == [abi.FP_DIVIDE]
 
 
-# -- kernels ---------------------------------------------------------------------------------------
+# -- kernels -----------------------------------------------------------------------------------------
 
 
 def test_a_kernel_records_an_error() -> None:
@@ -848,106 +475,3 @@ def test_a_kernel_may_ask_for_the_next_entry() -> None:
         host.ret(None)
 
     assert is_miss(function_of(body=body)())
-
-
-# -- what is read from elsewhere -----------------------------------------------------------------------------------
-
-
-class Holder:
-    def __init__(self, **attributes: Any) -> None:
-        vars(self).update(attributes)
-
-
-class Slotted:
-    __slots__ = ("value",)
-
-
-def reader(*captures: CaptureParam) -> Any:
-    return function_of(body=give_back, captures=captures)
-
-
-def test_attributes_and_items_are_read_at_each_call() -> None:
-    inner: Any = Holder(items=[1.0, 2.0], table={"w": 3.0}, pair=(4.0, 5.0))
-    outer: Any = Holder(inner=inner)
-    path = Source("attribute", Source("constant", outer), "inner")
-    number = ScalarParam("float")
-    function = reader(
-        CaptureParam(Source("what", path), StaticParam(Holder, identity=True)),
-        CaptureParam(Source("length", Source("attribute", path, "items")), StaticParam(2)),
-        CaptureParam(Source("list item", Source("attribute", path, "items"), 1), number),
-        CaptureParam(Source("dict item", Source("attribute", path, "table"), "w"), number),
-        CaptureParam(Source("tuple item", Source("attribute", path, "pair"), 1), number),
-    )
-    assert function()[2:] == (2.0, 3.0, 5.0)
-    inner.items[1], inner.table["w"], inner.pair = 6.0, 7.0, (8.0, 9.0)
-    assert function()[2:] == (6.0, 7.0, 9.0)
-    outer.inner = Holder(items=[0.0, 0.5], table={"w": 0.25}, pair=(0.0, 0.125))
-    assert function()[2:] == (0.5, 0.25, 0.125)
-    for change in (
-        lambda: outer.inner.items.append(1.0),
-        lambda: outer.inner.items.pop(),
-        lambda: setattr(outer.inner, "items", (0.0, 0.5)),
-        lambda: outer.inner.table.clear(),
-        lambda: setattr(outer.inner, "pair", (1.0,)),
-        lambda: delattr(outer.inner, "table"),
-        lambda: setattr(outer, "inner", None),
-        lambda: delattr(outer, "inner"),
-    ):
-        outer.inner = Holder(items=[0.0, 0.5], table={"w": 0.25}, pair=(0.0, 0.125))
-        assert not is_miss(function())
-        change()
-        assert is_miss(function())
-        assert is_miss(function())
-
-
-def test_absence_and_identity_are_guarded() -> None:
-    holder: Any = Holder()
-    slotted: Any = Slotted()
-    me = Source("constant", holder)
-    a, b = Source("attribute", me, "a"), Source("attribute", Source("constant", slotted), "value")
-    absent = reader(CaptureParam(Source("has", a), StaticParam(False)), CaptureParam(Source("what", b), StaticParam(MISSING, True)))
-    assert not is_miss(absent())
-    holder.a = 1
-    assert is_miss(absent())
-    same = reader(CaptureParam(Source("has", a), StaticParam(True)), CaptureParam(Source("same", a, b), StaticParam(True)))
-    assert is_miss(same())
-    slotted.value = holder.a = object()
-    assert not is_miss(same()) and is_miss(absent())
-    slotted.value = object()
-    assert is_miss(same())
-
-
-def test_keys_are_guarded_in_their_order() -> None:
-    table: dict[Any, Any] = {"a": 1, "b": 2}
-    function = reader(CaptureParam(Source("keys", Source("constant", table)), StaticParam(("a", "b"))))
-    assert not is_miss(function())
-    table["".join("a")] = 3
-    assert not is_miss(function())
-    for keys in (("b", "a"), ("a",), ("a", "b", "c"), ("a", 1)):
-        table.clear()
-        table.update(dict.fromkeys(keys))
-        assert is_miss(function())
-    table.clear()
-    table.update({"".join(["", k]): 1 for k in "ab"})
-    assert not is_miss(function())
-
-
-def test_reading_attributes_leaks_nothing() -> None:
-    class Computed:
-        def __getattr__(self, name: str) -> Any:
-            return np.arange(3.0)
-
-    held = np.arange(3.0)
-    holder = Holder(data=held, other=1.0)
-    data, other = (Source("attribute", Source("constant", holder), name) for name in ("data", "other"))
-    hit = function_of(body=lambda host, args: host.ret(None), captures=(CaptureParam(data, VECTOR),))
-    miss = reader(CaptureParam(data, VECTOR), CaptureParam(other, StaticParam(2.0)))
-    gone = reader(CaptureParam(data, VECTOR), CaptureParam(Source("attribute", data, "nothing"), StaticParam(2.0)))
-    before = sys.getrefcount(held)
-    for _ in range(100):
-        assert hit() is None and is_miss(miss()) and is_miss(gone())
-    assert sys.getrefcount(held) == before
-    fresh = function_of(body=give_back, captures=(CaptureParam(Source("attribute", Source("constant", Computed()), "x"), VECTOR),))
-    result = fresh()
-    assert sys.getrefcount(result) == 2
-    assert result.sum() == 3.0

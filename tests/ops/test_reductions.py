@@ -11,7 +11,6 @@ from tensorjit.ir.dtypes import DTYPES
 from tensorjit.ops.abstract import Static, of
 
 ALL = ["sum", "prod", "min", "max", "any", "all", "argmin", "argmax", "count_nonzero", "mean", "var", "std", "ptp"]
-EXACT = ["sum", "prod", "min", "max", "any", "all"]
 
 
 def close(rule: str, numpy: Any, check: Any, x: Any, **keywords: Any) -> None:

@@ -23,7 +23,6 @@ from tests.system.harness import difference
 
 FACTOR: Any = 2.0
 TABLE: Any = np.arange(4.0)
-GROUP: Any = (1.0, 2)
 
 
 def helper(x: Any) -> Any:
