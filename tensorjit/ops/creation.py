@@ -9,7 +9,7 @@ import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import BOOL, F16, F32, F64, I64, DType
+from tensorjit.ir.dtypes import F16, F32, F64, I64, DType
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType, Layout, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt
@@ -133,8 +133,8 @@ def _arange(
     ends = [b.load(b.value(v)) if b.is_array(v) and not b.rank(v) else v for v in (start, stop, step)]
     if any(b.rank(v) for v in ends):
         b.refuse("np.arange of an array", "pass numbers")
-    own = b.common_dtype(ends)
-    to = given or (I64 if own is BOOL else own)
+    own = b.strong_common_dtype((Static(0), *ends))
+    to = given or own
     if own.kind in "iu" and to.kind in "iuf" and isinstance(step, Static):
         return _whole_range(b, ends[0], ends[1], int(step.value), to)
     if all(isinstance(v, Static) for v in ends) and to.kind in "iuf":
@@ -263,7 +263,7 @@ def array_like(b: TypedBuilder, x: Abstract, dtype: DType | None = None) -> Abst
     shape = _nested_shape(b, x)
     leaves = list(_leaves(b, x))
     if dtype is None:
-        dtype = b.common_dtype(leaves) if leaves else F64
+        dtype = b.strong_common_dtype(leaves) if leaves else F64
     out = b.empty(shape, dtype)
     for index, leaf in _positions(b, x):
         rest = shape[len(index) :]

@@ -422,7 +422,7 @@ _ARITHMETIC = (
     _row(np.sqrt, _real("sqrt")),
     _row(np.cbrt, _real("cbrt")),
     _row(np.reciprocal, _in_float(_reciprocal)),
-    _row(np.conjugate, _conjugate, methods=("conj", "conjugate")),
+    _row(np.conjugate, _conjugate),
     _row(np.gcd, _plain("gcd"), commutative=True),
     _row(np.lcm, _plain("lcm"), commutative=True),
 )

@@ -18,6 +18,7 @@ from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_INT, ArrayType, Layout, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Slice, Static, SymInt
 from tensorjit.ops.opdef import OpDef
+from tensorjit.ops.python_scalars import is_python
 from tensorjit.records import dataclass
 
 if TYPE_CHECKING:
@@ -98,11 +99,14 @@ def _is_advanced(b: TypedBuilder, item: Abstract) -> bool:
 
 
 def _scalar_index(b: TypedBuilder, x: Abstract, key: Abstract) -> Abstract:
-    if isinstance(key, Sequence_) and not key.items:
+    if is_python(x):
+        b.fail("TypeError", f"'{b.constant_type(x) if isinstance(x, Static) else b.value(x).type}' object is not subscriptable")
         return x
-    if isinstance(x, Value) and isinstance(x.type, ScalarType) and x.type.python:
-        b.fail("TypeError", f"'{x.type}' object is not subscriptable")
+    items = _items(key)
+    if not items:
         return x
+    if all(_is(item, None) or _is(item, Ellipsis) for item in items):  # as of the array that it would be
+        return index(b, b.as_array(x), key)
     b.fail("IndexError", "invalid index to scalar variable.")
     return x
 

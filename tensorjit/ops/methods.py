@@ -173,6 +173,14 @@ def _angle(b: TypedBuilder, z: Abstract, deg: Abstract = Static(False)) -> Abstr
     return b.elementwise("multiply", result, Static(180 / math.pi)) if b.static(deg, "deg") else result
 
 
+def _conjugate_method(b: TypedBuilder, x: Abstract) -> Abstract:
+    """x.conj(): what is real itself; the ufunc makes a new array of it."""
+    if is_python(x):
+        re, im = part(b, x, "real"), part(b, x, "imag")
+        return b.call("py_complex", re, b.call("py_neg", im)) if b.dtype_of(x) is complex else re
+    return b.elementwise("conjugate", x) if b.strong_dtype(x).kind == "c" else x
+
+
 def _sort_method(b: TypedBuilder, x: Abstract, axis: Abstract = Static(-1), kind: Abstract = Static(None)) -> Abstract:
     b.store(b.value(x), b.call("sort", x, axis=axis, kind=kind))
     return Static(None)
@@ -186,5 +194,6 @@ ROWS: tuple[OpDef, ...] = (
     OpDef("real_part", "function", (np.real,), rule=_part_of("real")),
     OpDef("imag_part", "function", (np.imag,), rule=_part_of("imag")),
     OpDef("angle", "function", (np.angle,), rule=_angle),
+    OpDef("conjugate_method", "function", methods=("conj", "conjugate"), rule=_conjugate_method),
     OpDef("sort_method", "function", methods=("sort",), rule=_sort_method),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from tensorjit.ir.dims import Dim
 from tensorjit.ir.dtypes import BOOL, F64
 from tensorjit.ir.graph import Value
 from tensorjit.ir.kernel import Apply
-from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ScalarType
+from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt
 from tensorjit.ops.opdef import OpDef, Rule, Scalar
 
@@ -265,26 +266,48 @@ def _not(b: TypedBuilder, x: Abstract) -> Abstract:
     return _fold("py_not", x) or _emit(b, "py_not", PY_BOOL, x)
 
 
+def _only_rank_0() -> str:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            int(np.ones(1))
+    except TypeError as error:  # since NumPy 2.4
+        return str(error)
+    return ""
+
+
+_ONLY_RANK_0 = _only_rank_0()
+
+
 def _scalar_argument(b: TypedBuilder, x: Abstract, what: str) -> Abstract:
-    """A number given to int() or float(): an array of one element counts as one."""
-    if isinstance(x, Value) and b.is_array(x):
-        shape = b.shape_of(x)
-        if shape:
-            b.check("eq", dims.product(shape), 1, "TypeError", "only 0-dimensional arrays can be converted to Python scalars")
-            b.refuse(f"{what}() of an array of rank {len(shape)}", "index the element first")
+    """A number given to int(), float() or complex(): the element of an array of rank 0, and where this NumPy says so of one
+    with a single element."""
+    if not isinstance(x, Value) or not isinstance(x.type, ArrayType):
+        return x
+    if not x.type.shape:
         return b.load(x)
-    return x
+    if _ONLY_RANK_0:
+        b.fail("TypeError", _ONLY_RANK_0)
+        return Static(0)
+    b.check("eq", dims.product(x.type.shape), 1, "TypeError", "only length-1 arrays can be converted to Python scalars")
+    b.refuse(f"{what}() of an array of rank {x.type.rank}", "index the element first")
+
+
+def _refuse_numpy_complex(b: TypedBuilder, x: Abstract) -> None:
+    if not is_python(x):  # NumPy warns and takes the real part
+        b.refuse("a complex NumPy scalar made a real number, which drops its imaginary part", "take .real first")
 
 
 def _to_int(b: TypedBuilder, x: Abstract = Static(0)) -> Abstract:
     x = _scalar_argument(b, x, "int")
-    if isinstance(x, SymInt) or (isinstance(x, Value) and x in b.sizes):
+    if isinstance(x, SymInt):
         return x
     if isinstance(x, Static) and isinstance(x.value, (int, np.integer)):
         return Static(int(x.value))
     if isinstance(x, Static) and isinstance(x.value, (float, np.floating)) and abs(float(x.value)) < 2.0**63:
         return Static(int(x.value))
     if _kind(b, x) == 3:
+        _refuse_numpy_complex(b, x)
         b.fail("TypeError", "int() argument must be a string, a bytes-like object or a real number, not 'complex'")
         return Static(0)
     return x if _type_of(b, x) == PY_INT else _emit(b, "py_int", PY_INT, x)
@@ -293,6 +316,7 @@ def _to_int(b: TypedBuilder, x: Abstract = Static(0)) -> Abstract:
 def _to_float(b: TypedBuilder, x: Abstract = Static(0.0)) -> Abstract:
     x = _scalar_argument(b, x, "float")
     if _kind(b, x) == 3:
+        _refuse_numpy_complex(b, x)
         b.fail("TypeError", "float() argument must be a string or a real number, not 'complex'")
         return Static(0.0)
     if isinstance(x, Static):
@@ -323,8 +347,13 @@ def _to_complex(b: TypedBuilder, real: Abstract = Static(0.0), imag: Abstract | 
 
 def _round(b: TypedBuilder, number: Abstract, ndigits: Abstract = Static(None)) -> Abstract:
     if not is_python(number):
-        rounded: Abstract = b.call("round", number, *(() if _is_none(ndigits) else (ndigits,)))
-        return rounded
+        dtype = b.strong_dtype(number)
+        if b.is_array(number) or dtype.kind in "bc":
+            name = "ndarray" if b.is_array(number) else dtype.numpy.type.__name__
+            b.fail("TypeError", f"type numpy.{name} doesn't define __round__ method")
+            return Static(0)
+        rounded: Abstract = number if dtype.kind in "iu" and _is_none(ndigits) else b.call("round", number, *_given(ndigits))
+        return _to_int(b, rounded) if _is_none(ndigits) else rounded
     if _is_none(ndigits):
         if _kind(b, number) <= 1:
             return _to_int(b, number)
@@ -332,6 +361,10 @@ def _round(b: TypedBuilder, number: Abstract, ndigits: Abstract = Static(None)) 
     kind = _kind(b, number)
     known = _fold("py_round", number, ndigits)
     return known or _emit(b, "py_round", PY_INT if kind <= 1 else PY_FLOAT, number, ndigits)
+
+
+def _given(x: Abstract) -> tuple[Abstract, ...]:
+    return () if _is_none(x) else (x,)
 
 
 def _is_none(x: Abstract) -> bool:

@@ -17,6 +17,7 @@ from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType, Layout, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
 from tensorjit.ops.opdef import Loop, OpDef, Rule, function_row
+from tensorjit.ops.python_scalars import is_python
 from tensorjit.ops.reductions import accumulator, finish, is_default
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _flat(b: TypedBuilder, x: Value) -> Value:
 
 
 def _flatten(b: TypedBuilder, a: Abstract, order: Abstract = Static("C")) -> Abstract:
-    x, chosen = b.value(a), b.static(order, "order")
+    x, chosen = b.as_array(a), b.static(order, "order")
     assert isinstance(x.type, ArrayType)
     if chosen in ("A", "K"):
         chosen = "F" if x.type.layout == "F" else "C"
@@ -233,12 +234,16 @@ def _expand_dims(b: TypedBuilder, a: Abstract, axis: Abstract) -> Abstract:
 
 
 def _squeeze(b: TypedBuilder, a: Abstract, axis: Abstract = NONE) -> Abstract:
+    if not isinstance(a, Sequence_) and not b.is_array(a) and not is_python(a):
+        return a  # a NumPy scalar
     x = b.array(a)
     shape = _shape(x)
     if isinstance(axis, Static) and axis.value is None:
         if any(d != 1 and dims.can_be_one(d) for d in shape):
             b.refuse("np.squeeze where the size of an axis may or may not be 1", "give the axis")
         gone = {k for k, d in enumerate(shape) if d == 1}
+        if not gone and x is a:
+            return x
     else:
         gone = set(_axes(b, axis, len(shape)))
         for k in gone:

@@ -31,6 +31,14 @@ NAN = np.array([np.nan, 1.0, np.inf])
 TINY = np.array([1e-300, 1.0, 2.0])
 LONG = np.linspace(0.5, 3, 1003)
 HALF = np.array([60000, 1], np.float16)
+
+
+def stored(x: Any) -> Any:
+    small = np.zeros(2, "f4")
+    small[0] = x[1]
+    return small
+
+
 CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "divide": (lambda x: 1 / x, (ZERO,)),
     "zero by zero": (lambda x: x / x, (ZERO,)),
@@ -72,6 +80,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "scalar overflow": (lambda x: x[1] * x[1], (BIG,)),
     "complex": (lambda x: x / (x - x), (np.array([1 + 1j]),)),
     "hypot": (lambda x: np.hypot(x, x) * 0, (BIG,)),
+    "stored in an element": (lambda x: stored(x), (BIG,)),
     "softmax": (lambda x: np.exp(x - x.max()) / np.exp(x - x.max()).sum(), (np.array([1.0, 2.0, -5.0]),)),
     "variance of one": (lambda x: x[:1].var(), (LONG,)),
     "subnormals": (lambda x: x * 0.5, (np.array([5e-324, 1.0]),)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import linecache
 import time
 from typing import Any
@@ -179,3 +181,74 @@ def test_many_written_arrays_compile_in_time() -> None:
     start = time.perf_counter()
     f(*(np.ones(3) for _ in range(40)))
     assert time.perf_counter() - start < 3  # 9 s where each pair was checked in line, 0.2 s by a table
+
+
+NUMBERS: list[Any] = [
+    3,
+    0,
+    True,
+    2.5,
+    float("nan"),
+    1 + 2j,
+    np.float64(-0.0),
+    np.float32(3),
+    np.float16(3),
+    np.int8(-128),
+    np.int64(3),
+]
+NUMBERS += [np.uint64(3), np.bool_(1), np.complex64(1), np.array(3.0), np.array(3, "i1"), np.array(True), np.array([3.5])]
+NUMBERS += [np.array([True, False]), np.ones((2, 3)), np.array([2j])]
+EXPRESSIONS = [
+    "round(x)", "round(x, 1)", "round(x, None)",  # of NumPy's scalars an int; arrays have no __round__
+    "np.array([x, 2])", "np.asarray((x, 1.0))",  # a Python number in an array is an int64 or a float64
+    "x**2", "pow(x, 2)",
+    "x.conj()", "x.conjugate()",  # of what is real itself
+    "x[()]", "x[...]", "x[None]", "x[..., None]", "x.flatten()", "x.squeeze()", "np.squeeze(x)",
+    "x @ x", "x // 2", "2 % x",
+    "(x, x) == (x, x)", "x in (x,)", "x in (1,)", "x in (1, x)",
+    "np.bool_(1) + x", "x - np.bool_(1)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", EXPRESSIONS)
+def test_numbers_of_all_kinds(text: str) -> None:
+    f = module(f"def f(x):\n    return {text}\n")["f"]
+    hold_or_refuse(f, [(x,) for x in NUMBERS])
+
+
+CONVERSIONS = ["int(x)", "float(x)", "complex(x)", "np.int64(x)", "np.uint8(x)", "np.float32(x)", "np.bool_(x)", "np.arange(x)"]
+
+
+@pytest.mark.parametrize("text", CONVERSIONS)
+def test_conversions_of_all_kinds(text: str) -> None:
+    """Where NumPy would warn of an imaginary part that is dropped, they are refused."""
+    f = module(f"def f(x):\n    return {text}\n")["f"]
+    hold_or_refuse(f, [(x,) for x in [*NUMBERS, np.complex128(2j), np.float64(1e18), np.int8(5), 300, -1]])
+
+
+def hold_or_refuse(function: Any, calls: Any) -> None:
+    """Each call does what the plain function does, or is refused."""
+    for args in calls:
+
+        def make(args: Any = args) -> Any:
+            return copy.deepcopy(args)
+
+        with np.errstate(all="ignore"), contextlib.suppress(tj.CompileError):
+            hold(function, make, twice=False)
+
+
+def test_an_int_stays_an_int_where_it_is_a_size() -> None:
+    """int() of a NumPy integer gave it back, after it had been the length of something."""
+    f = module("def f(x):\n    k = x[0]\n    return int(k), np.zeros(k), type(int(k)) is int\n")["f"]
+    hold(f, lambda: (np.array([2]),), lambda: (np.array([2], "i1"),))
+
+
+@pytest.mark.parametrize("text", ["x <= y", "y - x[0]", "x[1] * y", "y % x", "np.maximum(x, y)"])
+def test_one_float16_raises_no_flags_of_others(text: str) -> None:
+    """The processor converts four at a time; of one, the others were what stood in the register."""
+    f = tj.script(module(f"def f(x, y):\n    return {text}\n")["f"])
+    x = np.array([-4, -1, 2, 5], "f2")
+    with np.errstate(all="raise"):
+        for y in (3, -2, np.int8(-3), np.uint8(200), True, np.float32(2), np.float64(3), np.int64(-5)):
+            for _ in range(3):
+                f(x, y)

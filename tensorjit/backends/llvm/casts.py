@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from tensorjit.backends.llvm.abi import DOUBLE, FLOAT, HALF, I32, I64
-from tensorjit.backends.llvm.quiet import quiet_fcmp
+from tensorjit.backends.llvm.abi import DOUBLE, FLOAT, I32, I64
+from tensorjit.backends.llvm.quiet import from_half, quiet_fcmp, to_half
 from tensorjit.backends.llvm.registers import Pair, Register, number, scalar_type, vector_type, width_of
 from tensorjit.backends.llvm.vmath.lanes import Lane
 from tensorjit.backends.llvm.vmath.lanes import select as select_lane
@@ -67,18 +67,20 @@ def _int_to_float(builder: ir.IRBuilder, value: ir.Value, source: DType, target:
     # to half by way of float, rounding twice, as NumPy
     typ = _like(value, FLOAT if target.size == 2 else scalar_type(target))
     wide = builder.sitofp(value, typ) if source.kind == "i" else builder.uitofp(value, typ)
-    return builder.fptrunc(wide, _like(value, HALF)) if target.size == 2 else wide
+    return to_half(builder, wide) if target.size == 2 else wide
 
 
 def _float_to_float(builder: ir.IRBuilder, value: ir.Value, source: DType, target: DType) -> ir.Value:
     if source.size == 8 and target.size == 2:
         return narrow_to_half(builder, value)
     typ = _like(value, scalar_type(target))
+    if target.size == 2:
+        return to_half(builder, value)
     if source.size > target.size:
         return builder.fptrunc(value, typ)
-    if source.size == 2 and target.size == 8:  # exact, and the only way that the hardware has
-        value = builder.fpext(value, _like(value, FLOAT))
-    return builder.fpext(value, typ)
+    if source.size == 2:  # to double by way of float: exact, and the only way that the hardware has
+        value = from_half(builder, value)
+    return builder.fpext(value, typ) if target.size == 8 else value
 
 
 def narrow_to_half(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
@@ -92,12 +94,12 @@ def narrow_to_half(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     word = near.bits()
     toward_zero = select_lane(past, word - 1, word)
     odd = select_lane(inexact, toward_zero | 1, word).floats()
-    return builder.fptrunc(odd.value, _like(value, HALF))
+    return to_half(builder, odd.value)
 
 
 def _float_to_int(builder: ir.IRBuilder, value: ir.Value, source: DType, target: DType) -> ir.Value:
     if source.size == 2:
-        value = builder.fpext(value, _like(value, FLOAT))
+        value = from_half(builder, value)
     if target.size == 8 and target.kind == "u":
         return _float_to_u64(builder, value)
     wide = I64 if target.size == 8 or target.name == "u32" else I32

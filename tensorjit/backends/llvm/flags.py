@@ -42,6 +42,10 @@ def side_of(op: Op) -> str:
         return "python" if "c" in kinds else ""
     if op.name == "cast":
         return "numpy" if floats and op.operands[0].type != op.result.type else ""
+    if op.name == "store":  # of one element: it converts
+        return (
+            "numpy" if floats and len({v.type.dtype for v in op.operands if isinstance(v.type, (ArrayType, ScalarType))}) > 1 else ""
+        )
     loop = op.attrs.get("loop")
     if isinstance(loop, Loop):
         floats = loop.output.kind in "fc" or any(d.kind in "fc" for d in loop.inputs)

@@ -1,9 +1,12 @@
-"""Floating-point comparisons that raise no flag for a quiet NaN.
+"""Floating-point comparisons that raise no flag for a quiet NaN, and conversions of float16 that raise none for other lanes.
 
 LLVM assumes that nobody reads the status flags, so it selects for an ordinary `fcmp olt` the signalling compare of
 AVX and AVX-512 (`vcmpltpd`, predicate LT_OS), which raises `invalid` for every NaN; NumPy's comparisons raise nothing.
 The constrained compare (LLVM language reference, "Constrained Floating-Point Intrinsics") selects the quiet one, also
 in a function without `strictfp`. The same holds for `llvm.minnum` and `llvm.maxnum`: `vminpd` signals.
+
+`vcvtps2ph` and `vcvtph2ps` convert four numbers and raise the flags of all of them; for one number LLVM leaves in the other
+lanes what was there. So one is converted as four, the others zero (`from_half`, `to_half`).
 """
 
 from __future__ import annotations
@@ -34,6 +37,35 @@ def declare(module: ir.Module, name: str, result: ir.Type, parameters: list[ir.T
     return known if known is not None else ir.Function(module, ir.FunctionType(result, parameters), name)
 
 
+def from_half(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """half, or a vector of it, as float."""
+    if isinstance(value.type, ir.VectorType):
+        return builder.fpext(value, ir.VectorType(ir.FloatType(), value.type.count))
+    if isinstance(value, ir.Constant):
+        return builder.fpext(value, ir.FloatType())
+    wide = builder.fpext(_alone(builder, value), ir.VectorType(ir.FloatType(), 4))
+    return builder.extract_element(_fence(builder, wide), ir.IntType(32)(0))
+
+
+def to_half(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """float, or a vector of it, as half."""
+    if isinstance(value.type, ir.VectorType):
+        return builder.fptrunc(value, ir.VectorType(ir.HalfType(), value.type.count))
+    if isinstance(value, ir.Constant):
+        return builder.fptrunc(value, ir.HalfType())
+    narrow = builder.fptrunc(_fence(builder, _alone(builder, value)), ir.VectorType(ir.HalfType(), 4))
+    return builder.extract_element(narrow, ir.IntType(32)(0))
+
+
+def _alone(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    return builder.insert_element(ir.Constant(ir.VectorType(value.type, 4), None), value, ir.IntType(32)(0))
+
+
+def _fence(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    # else LLVM makes the conversion of four, of which one is used, one of one again
+    return builder.call(declare(builder.module, f"llvm.arithmetic.fence.{suffix(value.type)}", value.type, [value.type]), [value])
+
+
 def quiet_fcmp(builder: ir.IRBuilder, predicate: str, a: ir.Value, b: ir.Value) -> ir.Value:
     """`fcmp predicate a, b` that raises nothing for quiet NaNs; predicate as in LLVM (`olt`, `uge`, `une`, ...).
 
@@ -49,8 +81,7 @@ def quiet_fcmp(builder: ir.IRBuilder, predicate: str, a: ir.Value, b: ir.Value) 
     """
     scalar = a.type.element if isinstance(a.type, ir.VectorType) else a.type
     if isinstance(scalar, ir.HalfType):
-        wide = ir.VectorType(ir.FloatType(), a.type.count) if a.type is not scalar else ir.FloatType()
-        return quiet_fcmp(builder, predicate, builder.fpext(a, wide), builder.fpext(b, wide))
+        return quiet_fcmp(builder, predicate, from_half(builder, a), from_half(builder, b))
     mask = ir.VectorType(ir.IntType(1), a.type.count) if a.type is not scalar else ir.IntType(1)
     if predicate in QUIET_ANYWAY:
         compare = builder.fcmp_ordered if predicate[0] == "o" else builder.fcmp_unordered

@@ -15,11 +15,10 @@ from typing import TypeVar
 from llvmlite import ir
 
 from tensorjit.backends.llvm import complexes, division, neighbours, vmath
-from tensorjit.backends.llvm.abi import HALF
 from tensorjit.backends.llvm.casts import cast
 from tensorjit.backends.llvm.divisors import int_gcd, int_lcm
 from tensorjit.backends.llvm.libm import C_NAMES, call_libm
-from tensorjit.backends.llvm.quiet import declare, quiet_fcmp, suffix
+from tensorjit.backends.llvm.quiet import declare, quiet_fcmp, suffix, to_half
 from tensorjit.backends.llvm.registers import (
     Pair,
     Register,
@@ -64,7 +63,7 @@ def _by_float(builder: ir.IRBuilder, name: str, args: Sequence[Register], dtypes
     wide = [cast(builder, a, d, F32) if d.name == "f16" else a for a, d in zip(args, dtypes, strict=True)]
     wide_dtypes = [F32 if d.name == "f16" else d for d in dtypes]
     result = emit_intrinsic(builder, name, wide, wide_dtypes, F32)
-    return builder.fptrunc(result, vector_type(HALF, width_of(result)))
+    return to_half(builder, result)
 
 
 # -- expressions ------------------------------------------------------------------------------------------

@@ -188,14 +188,17 @@ def _convert(s: Specialiser, dtype: np.dtype[Any], args: list[Abstract], keyword
         return operators.fold(b, dtype.type, x)
     x = as_operand(s, x)
     if b.rank(x):
-        return b.cast(x, to)
+        return x if b.strong_dtype(x) is to else b.cast(x, to)
     value = b.value(x)
     if isinstance(value.type, ArrayType):
         value = b.load(value)
     assert isinstance(value.type, ScalarType)
-    if value.type.python and value.type.dtype.kind == "i" and to.kind in "iu":
-        return b._operand(value, to) if to.size < 8 or to.kind == "u" else b.cast_scalar(value, ScalarType(to))
-    return b.cast_scalar(value, ScalarType(to))
+    if value.type.python and value.type.dtype.kind in "ifc" and to.kind in "iu":  # by way of int(): it refuses NaN and complex
+        number = b.value(b.call("py_int", value))
+        return b._operand(number, to) if to.size < 8 or to.kind == "u" else b.cast_scalar(number, ScalarType(to))
+    if value.type.python and value.type.dtype.kind == "c" and to.kind == "f":
+        value = b.value(b.call("py_float", value))
+    return b.cast(value, to)
 
 
 # -- inlining --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import F64
+from tensorjit.ir.dtypes import BOOL, F64
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_BOOL, ArrayType, ScalarType
 from tensorjit.ops.abstract import (
@@ -58,6 +58,7 @@ UNARY: Mapping[str, tuple[Callable[[Any], Any], str, str]] = {
 }
 # operators that warn where a NumPy scalar wraps (numpy/_core/src/umath/scalarmath.c.src); their ufuncs, and arrays, do not
 _CHECKED = frozenset({"add", "subtract", "multiply", "negative"})
+_NO_SCALARS = frozenset({"@", "//", "%"})  # not among NumPy's scalars, or not among complex ones
 _NUMBERS = (bool, int, float, complex)
 _SMALL = 1 << 20
 
@@ -111,6 +112,12 @@ def _numpy(b: TypedBuilder, op: str, row: str, x: Abstract, y: Abstract) -> Abst
     for side in (x, y):
         if isinstance(side, Sequence_):
             b.refuse(f"operator {op} of an array and {describe(side)}", "make an array of it with np.array first")
+    if op in _NO_SCALARS and not (b.is_array(x) or b.is_array(y)):
+        kinds = [b.strong_dtype(v).kind for v in (x, y)]
+        if op == "@" or "c" in kinds:
+            names = " and ".join(f"'{_class_name(b, v)}'" for v in (x, y))
+            b.fail("TypeError", f"unsupported operand type(s) for {op}: {names}")
+            return Poison()
     if op == "@":
         found = b.table[row].rule
         assert found is not None
@@ -120,7 +127,15 @@ def _numpy(b: TypedBuilder, op: str, row: str, x: Abstract, y: Abstract) -> Abst
         fast = _fast_power(b, x, y.value)
         if fast is not None:
             return fast
-    return b.elementwise(row, x, y, checked=row in _CHECKED and not (b.is_array(x) or b.is_array(y)))
+    # np.bool has no arithmetic of its own: on its right stands a ufunc
+    checked = row in _CHECKED and not (b.is_array(x) or b.is_array(y)) and (is_number(x) or b.dtype_of(x) is not BOOL)
+    return b.elementwise(row, x, y, checked=checked)
+
+
+def _class_name(b: TypedBuilder, x: Abstract) -> str:
+    if is_number(x):
+        return type(x.value).__name__ if isinstance(x, Static) else str(b.value(x).type)
+    return f"numpy.{b.strong_dtype(x).numpy.type.__name__}"
 
 
 def absolute(b: TypedBuilder, x: Abstract) -> Abstract:
@@ -132,7 +147,8 @@ def _fast_power(b: TypedBuilder, x: Abstract, exponent: Any) -> Abstract | None:
     """ndarray.__pow__'s own short cuts for Python scalars: squares and such, which are exact where power need not be."""
     dtype = b.strong_dtype(x)
     if type(exponent) not in (int, float) or dtype.kind not in "fc":
-        return b.elementwise("square", x) if type(exponent) is int and exponent == 2 and dtype.kind in "iu" else None
+        squares = type(exponent) is int and exponent == 2 and dtype.kind in "iub"
+        return b.elementwise("square", x) if squares else None
     row = {1.0: "positive", -1.0: "reciprocal", 0.0: None, 0.5: "sqrt", 2.0: "square"}.get(float(exponent))
     return None if row is None else b.elementwise(row, x)
 
@@ -233,6 +249,8 @@ def _compare_items(b: TypedBuilder, op: str, x: Sequence_, y: Sequence_) -> Abst
         return Static(op == "!=")
     result: Abstract = Static(True)
     for i, j in zip(x.items, y.items, strict=True):
+        if i is j:  # an object equals itself there, NaN too
+            continue
         one = compare(b, "==", i, j)
         if isinstance(one, Static):
             if not one.value:
@@ -289,12 +307,12 @@ def _contains(b: TypedBuilder, x: Abstract, container: Abstract, inverted: bool)
     if isinstance(container, Sequence_):
         result: Abstract = Static(False)
         for item in container.items:
-            one = compare(b, "==", x, item)
+            one = Static(True) if x is item else truth(b, compare(b, "==", x, item))
             if isinstance(one, Static):
                 if one.value:
                     return Static(not inverted)
             else:
-                result = one if isinstance(result, Static) else python_op(b, "py_or", "or", result, truth(b, one))
+                result = one if isinstance(result, Static) else python_op(b, "py_or", "or", result, one)
         return negate(b, result) if inverted else result
     b.refuse(f"`in` {describe(container)}")
 

@@ -139,7 +139,6 @@ def _number(row: str, kind: type) -> Callable[..., Abstract]:
             return operators.truth(s.b, args[0])
         if len(args) == 1 and kind is int and isinstance(args[0], SymInt):
             return args[0]
-        args = [_scalar(s, a) for a in args]
         found = s.table.get(row)
         if found is None or found.rule is None:
             s.b.refuse(f"{kind.__name__} of {describe(args[0])}")
@@ -147,15 +146,6 @@ def _number(row: str, kind: type) -> Callable[..., Abstract]:
         return result
 
     return build
-
-
-def _scalar(s: Specialiser, x: Abstract) -> Abstract:
-    """The element of an array with one element, as int(x) and float(x) take it."""
-    if not (isinstance(x, Value) and isinstance(x.type, ArrayType)):
-        return x
-    for size in x.type.shape:
-        s.b.check("eq", size, 1, "TypeError", "only 0-dimensional arrays can be converted to Python scalars")
-    return s.b.load(s.b.view(x, (), (), (0,) * x.type.rank) if x.type.shape else x)
 
 
 def _by_row(numpy_row: str, python_row: str, function: Callable[..., Any]) -> Callable[..., Abstract]:
@@ -167,7 +157,10 @@ def _by_row(numpy_row: str, python_row: str, function: Callable[..., Any]) -> Ca
         if any(map(operators.is_numpy, args)):
             if function is abs and len(args) == 1 and not keywords:
                 return operators.absolute(s.b, args[0])
-            return row_call(s, s.table[numpy_row], args, keywords)
+            if function is pow and len(args) == 2 and not keywords:
+                return operators.binary(s.b, "**", *args)
+            if function is not round:
+                return row_call(s, s.table[numpy_row], args, keywords)
         return row_call(s, s.table[python_row], args, keywords)
 
     return build
