@@ -26,6 +26,15 @@ def test_complex_takes_float64_for_a_float(x: Any) -> None:
     hold(complex_first, lambda: (1 + 2j, x), ulp=4)
 
 
+def complex_below(z: Any, x: Any) -> Any:
+    return z < x, z >= x, x > z
+
+
+@pytest.mark.parametrize("x", SCALARS, ids=repr)
+def test_complex_leaves_the_order_to_numpy(x: Any) -> None:
+    hold(complex_below, lambda: (1 + 2j, x))
+
+
 def bump(x: Any) -> int:
     x[0] = 100
     return 5

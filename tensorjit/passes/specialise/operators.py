@@ -226,7 +226,8 @@ def compare(b: TypedBuilder, op: str, x: Abstract, y: Abstract) -> Abstract:
     if op in ("in", "notin"):
         return _contains(b, x, y, op == "notin")
     function, ufunc_row, python_row = COMPARE[op]
-    y = _as_complex_takes(b, x, y)
+    if op in ("==", "!="):  # complex leaves the order to NumPy
+        y = _as_complex_takes(b, x, y)
     if is_numpy(x) or is_numpy(y):
         if any(isinstance(s, Static) and s.value is None for s in (x, y)) and op in ("==", "!="):
             b.refuse(f"an array compared to None with {op}", "write `is None`")
