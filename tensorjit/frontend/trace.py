@@ -31,8 +31,10 @@ import numpy as np
 from tensorjit.config import is_tracing
 from tensorjit.errors import Loc, Problem, TracerWarning
 from tensorjit.frontend.tracing.check import check, compare
+from tensorjit.frontend.tracing.containers import Dict, List
 from tensorjit.frontend.tracing.intercept import intercepted
 from tensorjit.frontend.tracing.marks import marked
+from tensorjit.frontend.tracing.objects import is_proxy, original
 from tensorjit.frontend.tracing.recorder import ACTIVE, Recorder, RefusedError
 from tensorjit.frontend.tracing.substitute import Substitute
 from tensorjit.frontend.tracing.tracer import Tracer
@@ -110,8 +112,9 @@ def record(
             wrapped = [_wrap(recorder, v, k, k, copies) for k, v in enumerate(values)]
             given = [_static(substitute, w, name) for w, (name, _, _) in zip(wrapped, parameters, strict=True)]
             returned = _call(substitute.callable(function), parameters, given)
-            result, concrete = recorder.lift(returned)
             substitute.finish()
+            _check_result(recorder, returned)
+            result, concrete = recorder.lift(returned)
             recorder.check_captures()
             if recorder.caught is not None:
                 _warn_caught(recorder, recorder.caught)
@@ -155,7 +158,7 @@ def traced_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any])
 
 
 def _is_traced(x: Any) -> bool:
-    return isinstance(x, Tracer) or (type(x) in (tuple, list) and any(map(_is_traced, x)))
+    return isinstance(x, Tracer) or (isinstance(x, (tuple, list)) and any(map(_is_traced, x)))
 
 
 # -- the arguments ---------------------------------------------------------------------------------------------
@@ -252,6 +255,22 @@ def _by_identity(static: Any) -> bool:
     if static is None or static is Ellipsis or isinstance(static, (bool, int, str, bytes, np.dtype)):
         return False
     return not (isinstance(static, type) and static.__module__ in ("numpy", "builtins"))
+
+
+def _check_result(recorder: Recorder, x: Any) -> None:
+    """Refuse to return what the caller would get as another object."""
+    if isinstance(x, (List, Dict)):
+        kind = "list" if isinstance(x, List) else "dict"
+        raise recorder.refuse(
+            f"a {kind} from outside of the function is returned: the result would be another {kind}", "return its items"
+        )
+    if is_proxy(x):
+        raise recorder.refuse(
+            f"the {type(original(x)).__name__} from outside of the function is returned", "return arrays and numbers"
+        )
+    if isinstance(x, (tuple, list)):
+        for item in x:
+            _check_result(recorder, item)
 
 
 def _static(substitute: Substitute, value: Any, name: str) -> Any:

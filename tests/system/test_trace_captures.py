@@ -880,3 +880,116 @@ def test_explain_lists_what_was_taken_and_where(quiet: None) -> None:
     assert "guarded: model.cfg['a'] is 2.0" in text
     assert "read at each call: model.w, f64" in text
     assert "decided by a value: `if x.sum() > 0:  # decided`" in text
+
+
+class Unusual:
+    """What classes may do to their attributes."""
+
+    def __init__(self) -> None:
+        self._v = 2.0
+        self.w = np.ones(4)
+        self.d: dict[str, Any] = {"x": 1.0}
+        self.by_size = {4: np.ones(4), 3: np.zeros(3)}
+        self.space = types.SimpleNamespace(a=1.0)
+
+    @property
+    def v(self) -> Any:
+        return self._v * 2
+
+    @v.setter
+    def v(self, value: Any) -> None:
+        self._v = value
+
+    def sets_a_property(self, x: Any) -> Any:
+        self.v = x.sum()
+        return x * self.v
+
+    def deletes(self, x: Any) -> Any:
+        del self._v
+        return x * getattr(self, "_v", 7.0)
+
+    def through_its_dict(self, x: Any) -> Any:
+        self.__dict__["q"] = 3.0
+        vars(self).update(r=x.sum())
+        return x * self.q + self.r + len(vars(self))  # type: ignore[attr-defined]
+
+    def sets_a_default(self, x: Any) -> Any:
+        return x * self.d.setdefault("y", 5.0) + self.d["y"] + len(self.d)
+
+    def sets_in_a_namespace(self, x: Any) -> Any:
+        self.space.b = x
+        return self.space.b * self.space.a
+
+    def looks_up_a_size(self, x: Any) -> Any:
+        return x * self.by_size[x.shape[0]] + self.by_size.get(x.shape[0] + 1, 1.0) + (x.shape[0] in self.by_size)
+
+
+class Logged(Unusual):
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, "log_" + name, 1.0)
+        super().__setattr__(name, value)
+
+    def sets(self, x: Any) -> Any:
+        self.zz = x * 2
+        return self.zz + self.log_zz  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "name", ["sets_a_property", "deletes", "through_its_dict", "sets_a_default", "sets_in_a_namespace", "looks_up_a_size", "sets"]
+)
+def test_unusual_attributes_do_what_they_do_once(quiet: None, name: str) -> None:
+    mine, before = Logged(), Logged()
+    traced = tj.trace(getattr(mine, name), X, check_trace=False)
+    for _ in range(3):
+        np.testing.assert_array_equal(traced(X), getattr(Logged(), name)(X))
+    assert vars(mine).keys() == vars(before).keys() and (mine._v, mine.d, mine.space) == (before._v, before.d, before.space)
+    assert traced.cache_info().hits == 3
+
+
+class SlottedDynamic:
+    __slots__ = ("w",)
+
+    def __init__(self) -> None:
+        self.w = np.ones(4)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "rate":
+            return 5.0
+        raise AttributeError(name)
+
+    def scaled(self, x: Any) -> Any:
+        return x * self.w * self.rate + getattr(self, "nothing", 1.0)
+
+
+def test_slots_with_getattr(silent: None) -> None:
+    slotted = SlottedDynamic()
+    followed(slotted.scaled, setting(slotted, "w", np.full(4, 2.0)))
+
+
+def test_numpy_scalars_are_inputs(silent: None) -> None:
+    state = Holder(total=np.float64(1.5), flag=np.bool_(True), n=np.int32(3))
+    traced = tj.trace(lambda x: x * state.total + state.flag + state.n, X)
+    for k in range(10):
+        state.total, state.n = np.float64(k), np.int32(k * 2)
+        held(traced, lambda x: x * state.total + state.flag + state.n, X)
+    assert traced.paths == 1 and traced.cache_info().misses == 1
+    for value in (np.float32(2.0), 2.0, np.ones(4), np.longdouble(2.0)):
+        state.total = value
+        held(traced, lambda x: x * state.total + state.flag + state.n, X) if type(value) is not np.longdouble else None
+
+
+def test_a_container_from_outside_is_not_returned(silent: None) -> None:
+    state = Holder(items=[np.ones(4)], table={"w": X})
+    for function in (lambda x: state.items, lambda x: (x, state.table), lambda x: [state]):
+        with pytest.raises(tj.UnsupportedError, match="from outside of the function is returned"):
+            tj.trace(function, X)
+    followed(lambda x: list(state.items), lambda: state.items.append(X))
+
+
+def test_a_scripted_method_and_a_list_for_a_scripted_function(silent: None) -> None:
+    @tj.script
+    def total(arrays: Any) -> Any:
+        return arrays[0] + arrays[1]
+
+    state = Holder(arrays=[np.ones(4), X])
+    followed(lambda x: x + total(state.arrays), lambda: state.arrays.__setitem__(0, np.zeros(4)))

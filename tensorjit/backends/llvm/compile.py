@@ -84,7 +84,9 @@ def emit(lowered: Graph, specialised: Specialised, signature: Signature, form: A
 
     def body(host: HostBuilder, values: list[Any]) -> None:
         given = list(_leaves(values[: len(params)]))
-        captured = [v for v, c in zip(values[len(params) :], spec.captures, strict=True) if isinstance(c.param, ArrayParam)]
+        captured = [
+            v for v, c in zip(values[len(params) :], spec.captures, strict=True) if isinstance(c.param, ArrayParam | ScalarParam)
+        ]
         driver.body(host, [*(given[place[leaf]] for leaf in specialised.leaves), *captured])
 
     def raiser(code: int, *numbers: int) -> None:
@@ -182,10 +184,15 @@ def static_param(value: Any) -> Param:
 
 def _captures(specialised: Specialised) -> tuple[CaptureParam, ...]:
     """What is read from elsewhere: guards in their order, then arrays."""
-    arrays = [CaptureParam(i.source, array_param(i.signature, _is_written(specialised, i))) for i in specialised.implicit]
+    arrays = [CaptureParam(i.source, _implicit_param(i, _is_written(specialised, i))) for i in specialised.implicit]
     told = {i.source.key for i in specialised.implicit} | {g.source.key for g in specialised.guards if g.expected is not MISSING}
     guards = [CaptureParam(g.source, static_param(_expected(g))) for g in specialised.guards if _is_guarded(g, told)]
     return (*guards, *arrays)
+
+
+def _implicit_param(implicit: Implicit, written: bool) -> Param:
+    sig = implicit.signature
+    return array_param(sig, written) if isinstance(sig, ArraySig) else ScalarParam(sig.type.dtype.numpy)
 
 
 def _expected(guard: Guard) -> Any:

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol, SupportsIndex, final
 
+import numpy as np
+
+from tensorjit.frontend.tracing.tracer import Tracer
 from tensorjit.passes.specialise.state import PLAIN, Source
 
 MAX_ITEMS: Final = 64  # plain numbers and strings of one container that are guarded, and keys of a dict that is walked over
@@ -90,6 +93,14 @@ class _Items:
 def is_plain_key(key: Any) -> bool:
     """Whether looking a key up runs no code of the user's."""
     return type(key) in PLAIN or type(key) is bytes or (type(key) is tuple and all(map(is_plain_key, key)))
+
+
+def _known(key: Any) -> Any:
+    """A key as it is in this run; for a traced number, hash takes it, with a guard."""
+    if not isinstance(key, Tracer):
+        return key
+    hash(key)
+    return key._tj_concrete.item() if isinstance(key._tj_concrete, np.generic) else key._tj_concrete
 
 
 def _from_all(kind: type, name: str) -> Any:
@@ -258,17 +269,19 @@ class Dict(dict[Any, Any]):
         return dict.__len__(self) if self._tj_items.copied else length
 
     def __contains__(self, key: object) -> bool:
-        items = self._tj_items
+        items, key = self._tj_items, _known(key)
         if items.copied and (dict.__contains__(self, key) or key in items.original):
             return dict.__contains__(self, key)
         return items.has(key)
 
     def __getitem__(self, key: Any) -> Any:
+        key = _known(key)
         if key not in self:
             raise KeyError(key)
         return self._tj_item(key)
 
     def get(self, key: Any, default: Any = None) -> Any:
+        key = _known(key)
         return self._tj_item(key) if key in self else default
 
     def __iter__(self) -> Iterator[Any]:
@@ -278,6 +291,7 @@ class Dict(dict[Any, Any]):
         return dict.fromkeys(self._tj_keys()).keys()
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        key = _known(key)
         if key in self._tj_items.original and key in self and self._tj_item(key) is value:
             return  # the end of d[key] += y, which changed an array where it is
         self._tj_own()

@@ -27,6 +27,7 @@ _OWN: Final = frozenset(  # special methods that a proxy has itself, or that mak
         "__new__", "__init__", "__del__", "__init_subclass__", "__class_getitem__", "__getattribute__", "__getattr__",
         "__setattr__", "__delattr__", "__class__", "__dict__", "__dir__", "__reduce__", "__reduce_ex__", "__getstate__",
         "__setstate__", "__getnewargs__", "__getnewargs_ex__", "__copy__", "__deepcopy__", "__set_name__", "__post_init__",
+        "__annotate__", "__annotate_func__", "__doc__",
     }
 )  # fmt: skip
 
@@ -154,13 +155,34 @@ def make_class(kind: type) -> type:
     """The class of the proxies of a class: with its special methods, which Python looks up there."""
     space: dict[str, Any] = {"_tj_class": kind, "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     for base in reversed(kind.__mro__[:-1]):
-        for name, found in vars(base).items():
+        for name, found in vars(base).items() if base.__flags__ & _HEAP_TYPE else ():
             if name.startswith("__") and name.endswith("__") and name not in _OWN:
-                if isinstance(found, FunctionType):
+                if callable(found):
                     space[name] = _special(name)
                 elif found is None:  # __hash__ of a class with __eq__
                     space[name] = None
+            elif _lookup(kind.__mro__, name) is found and _sets(found):
+                space[name] = _Setter(name)
     return _Kind(kind.__name__, (Proxy,), space)
+
+
+def _sets(raw: Any) -> bool:
+    """Whether setting an attribute runs code of the class."""
+    return isinstance(raw, property) or isinstance(getattr(type(raw), "__set__", None), FunctionType)
+
+
+@final
+class _Setter:
+    """Where `object.__setattr__` finds that an attribute is set by code."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, x: Any, kind: Any = None) -> Any:
+        raise AttributeError(self.name)
+
+    def __set__(self, x: Any, value: Any) -> None:
+        _set_plainly(x, self.name, value)
 
 
 def _special(name: str) -> Any:
@@ -211,14 +233,15 @@ def attribute(self: Any, name: str) -> Any:
 
 def _of_object(state: State, raw: Any, name: str) -> Any:
     """An attribute that is a plain value: of the object, or else of its class."""
-    if name.startswith("__"):
+    if name.startswith("__") and name not in _dict_of(state.original):
         return raw  # what libraries probe for
     dynamic = _lookup(type(state.original).__mro__, "__getattr__") is not MISSING
     if dynamic and not isinstance(raw, MemberDescriptorType):  # reading the attribute would call that where there is none
         if name in _dict_of(state.original):
             return _of_dict(state, name)
         if raw is MISSING:
-            state.run.kind(_in_dict(state, name), MISSING)
+            if hasattr(state.original, "__dict__"):
+                state.run.kind(_in_dict(state, name), MISSING)
             return MISSING
     source = Source("attribute", state.source, name)
     try:
@@ -276,8 +299,8 @@ def _of_class(self: Any, raw: Any, name: str, mro: tuple[type, ...]) -> Any:
     state = state_of(self)
     kind = type(state.original)
     owner = next((c for c in mro if name in vars(c)), object)
-    if owner is object and raw is not MISSING:
-        return raw.__get__(self, kind)  # of every object: it works on the proxy
+    if owner is object:  # of every object: it works on the proxy
+        return functools.partial(_set_plainly, self) if name == "__setattr__" else raw.__get__(self, kind)
     asked = kind if mro[0] is kind else owner  # a class below may come to define the name
     place = Source("attribute", Source("constant", asked, asked.__name__), name)
     if isinstance(raw, FunctionType):
@@ -336,7 +359,14 @@ def set_attribute(self: Any, name: str, value: Any) -> None:
     raw = _lookup(kind.__mro__, "__setattr__")
     if isinstance(raw, FunctionType):
         _of_class(self, raw, "__setattr__", kind.__mro__)(name, value)
-        return
+    else:
+        _set_plainly(self, name, value)
+
+
+def _set_plainly(self: Any, name: str, value: Any) -> None:
+    """As `object.__setattr__` does."""
+    state = state_of(self)
+    kind = type(state.original)
     raw = _lookup(kind.__mro__, name)
     if isinstance(raw, property):
         if raw.fset is None:

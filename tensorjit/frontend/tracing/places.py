@@ -11,7 +11,10 @@ from types import FrameType
 
 from tensorjit.errors import Loc
 
-_INSIDE = ("numpy", "tensorjit.frontend.tracing", "tensorjit.frontend.trace")
+_INSIDE = (
+    "numpy", "tensorjit.frontend.tracing", "tensorjit.frontend.trace", "tensorjit.traced", "tensorjit.compiled", "tensorjit.api",
+    "tensorjit.runtime",
+)  # fmt: skip
 
 
 def is_inside(frame: FrameType) -> bool:

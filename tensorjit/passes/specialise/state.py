@@ -13,7 +13,7 @@ import numpy as np
 from tensorjit.errors import Problem
 from tensorjit.ir.dims import Dim, symbol
 from tensorjit.ir.graph import Graph, Op, Value
-from tensorjit.ir.signature import ArraySig, of_value, same_static
+from tensorjit.ir.signature import ArraySig, ScalarSig, of_value, same_static
 from tensorjit.ir.types import ArrayType
 from tensorjit.ops.abstract import Abstract, Static, of
 from tensorjit.ops.opdef import OpDef
@@ -182,10 +182,10 @@ class Guard:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Implicit:
-    """A captured array: one more argument, read at each call."""
+    """A captured array, or NumPy scalar of a trace: one more argument, read at each call."""
 
     source: Source
-    signature: ArraySig
+    signature: ArraySig | ScalarSig
     value: Value
 
 
@@ -337,6 +337,11 @@ class Specialiser:
         value = source.find()
         if type(value) is np.ndarray:
             return self.captured(source, value)
+        sig = of_value(value) if isinstance(value, np.generic) else None
+        if isinstance(sig, ScalarSig):
+            if source.key not in self.implicit:
+                self.implicit[source.key] = Implicit(source, sig, self._param(Value(sig.type, _identifier(source))))
+            return self.implicit[source.key].value
         self.guards.setdefault(source.key, Guard(source, value))
         return Static(value)
 
@@ -358,8 +363,11 @@ class Specialiser:
         param = Value(ArrayType(sig.dtype, tuple(shape), sig.layout), named)
         if not sig.writable:
             self.b.readonly.add(param)
-        self.params[param] = index
-        return Implicit(source, sig, param)
+        return Implicit(source, sig, self._param(param))
+
+    def _param(self, param: Value) -> Value:
+        self.params[param] = self.leaves + len(self.implicit)
+        return param
 
     def attribute(self, x: Abstract, name: str) -> Abstract | None:
         """An attribute of an array or a number that is a value (`x.shape`); None for a method."""
