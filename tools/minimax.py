@@ -42,7 +42,6 @@ class Fit:
 QUARTER = math.pi / 4 + 0.0125  # the quotient n of a reduction is rounded: r may lie outside, most in f32
 HALF_LN2 = math.log(2) / 2 * 1.0005
 ROOT = math.sqrt(0.5)
-TAN_EIGHTH = 0.41422
 INNER = 0.0345  # m c - 1 for c of `log_tables`
 
 
@@ -78,8 +77,6 @@ FITS = (
         0, QUARTER**2, lambda z: z, 5, 2),
     Fit("COS", "(cos r - 1 + r^2/2) / r^4 in r^2", _root(lambda r: (mpmath.cos(r) - 1 + r**2 / 2) / r**4),
         0, QUARTER**2, lambda z: z**2, 5, 2),
-    Fit("ATAN", "(atan r - r) / r^3 in r^2", _root(lambda r: (mpmath.atan(r) - r) / r**3),
-        0, TAN_EIGHTH**2, lambda z: z, 11, 4),
     Fit("ARC", "(atan r - r) / r^3 in r^2", _root(lambda r: (mpmath.atan(r) - r) / r**3),
         0, 0.0995**2, lambda z: z, 5, 1),
     Fit("ASIN", "(asin r - r) / r^3 in r^2", _root(lambda r: (mpmath.asin(r) - r) / r**3),
@@ -203,8 +200,6 @@ def constants() -> list[tuple[str, tuple[float, ...]]]:
         ("LOG10_2_32", parts(mp.log10(2), (15, 24))),
         ("PI_64", parts(mp.pi, (53, 53))),
         ("PI_32", parts(mp.pi, (24, 24))),
-        ("PI_3_4_64", parts(mp.pi * 3 / 4, (53, 53))),
-        ("PI_3_4_32", parts(mp.pi * 3 / 4, (24, 24))),
         ("CBRT_2_64", tuple(rounded(mpmath.root(2, 3) ** k, 53) for k in (1, -1))),
         ("CBRT_2_32", tuple(rounded(mpmath.root(2, 3) ** k, 24) for k in (1, -1))),
         ("TWO_OVER_PI", parts(1 / half_pi, (53, 53))),
@@ -291,6 +286,20 @@ def arctan_tables() -> list[tuple[str, tuple[float, ...]]]:
     return rows
 
 
+def arctan2_tables() -> list[tuple[str, tuple[float, ...]]]:
+    """The same for quotients whose interval is known by their words' difference, and, from 16 on, what it lacks to pi."""
+    edges = [(mpf(2) ** (j // 2) * (1 if j % 2 == 0 else mpf(4) / 3), mpf(2) ** (j // 2) * (mpf(3) / 2 if j % 2 == 0 else 2))
+             for j in range(-7, 7)]  # fmt: skip
+    middles = [rounded(mpmath.tan((mpmath.atan(low) + mpmath.atan(high)) / 2), 24) for low, high in edges]
+    rows = []
+    for size, precision in ((64, 53), (32, 24)):
+        angles = [mpf(0), *map(mpmath.atan, middles), mp.pi / 2]
+        sums = [parts(v, (precision, precision)) for v in (*angles, *(mp.pi - v for v in angles))]
+        rows.append((f"ARCTAN2_B_{size}", (0.0, *middles, 1.0)))
+        rows += [(f"ARCTAN2_{part}_{size}", tuple(s[i] for s in sums)) for i, part in enumerate(("HIGH", "LOW"))]
+    return rows
+
+
 def _inverse(low: mpf, high: mpf, last: int) -> mpf:
     """The c of least largest |m c - 1| between low and high, of numbers whose last bit is 2^-last, that is exact."""
     choices = [mpf(j) / 2**bits for bits in (5, 6) for j in range(2 ** (bits - 1), 2 ** (bits + 1))]
@@ -309,7 +318,15 @@ def table(name: str, values: tuple[float, ...] | list[float]) -> str:
 def page() -> str:
     """The text of coefficients.py."""
     lines = ['"""Written by tools/minimax.py: coefficients of least largest error (Remez), constant term first."""\n']
-    for name, values in [*constants(), *log_tables(), *binade_tables(), *arctan_tables(), *tanh_pieces(), *tangents()]:
+    for name, values in [
+        *constants(),
+        *log_tables(),
+        *binade_tables(),
+        *arctan_tables(),
+        *arctan2_tables(),
+        *tanh_pieces(),
+        *tangents(),
+    ]:
         lines.append(table(name, values))
     words = "".join(f"    0x{w:016X},\n" for w in two_over_pi_words(20))
     lines.append(f"# 2/pi = sum of words[i] * 2^(-64 (i + 1))\nTWO_OVER_PI_WORDS = (\n{words})\n")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.exponential import scaled_in_steps
 from tensorjit.backends.llvm.vmath.lanes import (
     Format,
     Lane,
+    clamped,
     clamped_index,
     fma,
     lookup,
@@ -36,15 +35,13 @@ from tensorjit.backends.llvm.vmath.sums import (
     square_root,
 )
 
-ATAN = {64: table.ATAN_64, 32: table.ATAN_32}
 ARC = {64: table.ARC_64, 32: table.ARC_32}
 ARCTAN_START = 0.0625  # of the first half binade of the tables, which is taken for all that is below
+ARCTAN2_STEPS = 8  # half binades from there to 1
 ASIN = {64: table.ASIN_64, 32: table.ASIN_32}
 CBRT = {64: table.CBRT_64, 32: table.CBRT_32}
 CBRT_2 = {64: table.CBRT_2_64, 32: table.CBRT_2_32}
-PI_3_4 = {64: table.PI_3_4_64, 32: table.PI_3_4_32}
 PI = {64: table.PI_64, 32: table.PI_32}
-TAN_EIGHTH, TAN_THREE_EIGHTHS = math.tan(math.pi / 8), math.tan(3 * math.pi / 8)
 LINEAR = {64: 2.0**-30, 32: 2.0**-14}  # f(x) = x below this, for odd f
 RIGHT_ANGLE = {64: 2.0**60, 32: 2.0**30}  # arctan x is pi/2 from here on
 MODERATE = {
@@ -96,7 +93,7 @@ def arctan2(y: Lane, x: Lane) -> Lane:
     least, most = form.word(1.0 / MODERATE[form.bits]), form.word(MODERATE[form.bits])
     extreme = (up.bits() - least).unsigned(">", most - least) | (across.bits() - least).unsigned(">", most - least)
     above, below = rare(extreme, [up, across], lambda: _comparable(up, across, behind))
-    result = _angle(above, below, behind)
+    result = _angle(above, below, x)
     nan = up.bits().signed(">", form.infinity) | across.bits().signed(">", form.infinity)
     (result,) = rare(extreme, [result], lambda: [select(nan, nan_of(x, y, nan), result)])
     return _signed(result, y)
@@ -135,35 +132,28 @@ def _scaled_quietly(small: Lane, factor: Lane) -> Lane:
     return strictly("fmul", select(lost, 0.0, small), factor)
 
 
-def _angle(above: Lane, below: Lane, behind: Lane | None) -> Lane:
-    """The angle whose tangent is above / below, both positive; pi less that where behind.
+def _angle(above: Lane, below: Lane, x: Lane) -> Lane:
+    """The angle whose tangent is above / below, both positive; pi less that where x is negative.
 
-    The half turn is cut at pi/8 and 3 pi/8; what is left has a tangent of at most tan(pi/8).
+    As `arctan`, by the tables of whole half turns. The difference of words is that of logarithms, near enough: half a binade of it
+    is [1, 3/2] or [4/3, 2] of the quotient.
     """
     form = above.format
-    pi, pi_low = PI[form.bits]
-    steep = above.compared("ogt", below * TAN_THREE_EIGHTHS)
-    middle = above.compared("ogt", below * TAN_EIGHTH) & ~steep
-    difference, sum_ = full_sum(above, -below), full_sum(above, below)
-    top = [select(middle, difference[0], select(steep, -below, above)), select(middle, difference[1], 0.0)]
-    bottom = [select(middle, sum_[0], select(steep, above, below)), select(middle, sum_[1], 0.0)]
-    r, r_low = quotient_parts((top[0], top[1]), (bottom[0], bottom[1]))
-    base = select(middle, above.constant(pi / 4), select(steep, above.constant(pi / 2), 0.0))
-    base_low = select(middle, above.constant(pi_low / 4), select(steep, above.constant(pi_low / 2), 0.0))
-    settled = (r.bits() & form.magnitude).signed("<", form.word(LINEAR[form.bits]))
-    short = select(settled, 0.0, r)
-    z = short * short
-    curve = fma(z * short, polynomial(z, ATAN[form.bits]), fma(-z, r_low, r_low))
-    if behind is not None:
-        flip = select(behind, above.bits().constant(form.sign), 0)
-        r, curve = (r.bits() ^ flip).floats(), (curve.bits() ^ flip).floats()
-        other = [
-            select(middle, r.constant(m), select(steep, r.constant(p / 2), p))
-            for m, p in zip(PI_3_4[form.bits], (pi, pi_low), strict=True)
-        ]
-        base, base_low = select(behind, other[0], base), select(behind, other[1], base_low)
-    high, lost = fast_sum(base, r)
-    return high + (lost + (curve + base_low))
+    step = form.fraction - 1
+    distance = above.bits() - below.bits() + (ARCTAN2_STEPS << step)
+    index = clamped(distance, 0, (16 << step) - 1) >> step
+    a, b = lookup(index, f"ARCTAN_A_{form.suffix}"), lookup(index, f"ARCTAN2_B_{form.suffix}")
+    bottom, top = fma(above, b, below * a), fma(-below, b, above * a)
+    inverse = 1.0 / bottom
+    r = top * inverse
+    r_low = fma(-r, bottom, top) * inverse
+    short = select(_is_linear(_size(r)), 0.0, r)
+    squared = short * short
+    curve = fma(short, squared * polynomial(squared, ARC[form.bits], squared * squared), r_low)
+    turn = index | (x.bits() >> (form.bits - 5)) & 16
+    high, low = (lookup(turn, f"ARCTAN2_{part}_{form.suffix}") for part in ("HIGH", "LOW"))
+    flip = x.bits() & form.sign
+    return high + ((r.bits() ^ flip).floats() + ((curve.bits() ^ flip).floats() + low))
 
 
 def arcsin(x: Lane) -> Lane:

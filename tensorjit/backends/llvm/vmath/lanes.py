@@ -309,7 +309,7 @@ def allow_permutes(module: ir.Module, vector_bytes: int = 64) -> None:
 
 
 def lookup(index: Lane, name: str) -> Lane:
-    """The table of that name in `coefficients`, at the low bits of every lane of index: 16 values, or 32 of f32."""
+    """The table of that name in `coefficients`, at the low bits of every lane of index: 16 or 32 values."""
     values, scalar = getattr(tables, name), ir.DoubleType() if index.format is F64 else ir.FloatType()
     allowed = index.builder.module.namedmetadata
     if index.width and PERMUTES[64] in allowed:
@@ -340,7 +340,7 @@ def _stored(module: ir.Module, name: str, scalar: ir.Type, values: Sequence[floa
 
 
 def _permuted(index: Lane, values: Sequence[ir.Constant]) -> ir.Value:
-    """One or two registers of 512 bits hold the table."""
+    """A permute chooses from one or two registers of 512 bits; a higher bit of the index between two of them."""
     b, lanes = index.builder, 512 // index.format.bits
     one, word = values[0].type, ir.IntType(index.format.bits)
     vector, words = ir.VectorType(one, lanes), ir.VectorType(word, lanes)
@@ -352,10 +352,11 @@ def _permuted(index: Lane, values: Sequence[ir.Constant]) -> ir.Value:
         if len(halves) == 1:
             permute = declare(b.module, "llvm.x86.avx512.permvar.sf.512", vector, [vector, words])
             parts.append(b.call(permute, [halves[0], part]))
-        else:
-            kind = "pd" if lanes == 8 else "ps"
-            permute = declare(b.module, f"llvm.x86.avx512.vpermi2var.{kind}.512", vector, [vector, words, vector])
-            parts.append(b.call(permute, [halves[0], part, halves[1]]))
+            continue
+        kind = "pd" if lanes == 8 else "ps"
+        permute = declare(b.module, f"llvm.x86.avx512.vpermi2var.{kind}.512", vector, [vector, words, vector])
+        found = [index.of(b.call(permute, [low, part, high])) for low, high in zip(halves[::2], halves[1::2], strict=True)]
+        parts.append(_chosen_by_bit(index.of(part), found, lanes.bit_length()))
     if index.width < lanes:
         return _chosen(b, parts[0], range(index.width))
     return _joined(b, parts)
@@ -372,13 +373,17 @@ def _permuted_by_eights(index: Lane, values: Sequence[float]) -> ir.Value:
     parts = []
     for first in range(0, index.width, 8):
         part = index if index.width == 8 else index.of(_chosen(b, index.value, range(first, first + 8)))
-        found, bit = [part.of(b.call(permute, [r, part.value])) for r in registers], 3
-        while len(found) > 1:
-            upper = (part << (31 - bit)).signed("<", 0)
-            found = [select(upper, high, low) for low, high in zip(found[::2], found[1::2], strict=True)]
-            bit += 1
-        parts.append(found[0].value)
+        parts.append(_chosen_by_bit(part, [part.of(b.call(permute, [r, part.value])) for r in registers], 3))
     return _joined(b, parts)
+
+
+def _chosen_by_bit(index: Lane, found: Sequence[Lane], bit: int) -> ir.Value:
+    """One of 2^n lanes by n bits of the index."""
+    while len(found) > 1:
+        upper = (index << (index.format.bits - 1 - bit)).signed("<", 0)
+        found = [select(upper, high, low) for low, high in zip(found[::2], found[1::2], strict=True)]
+        bit += 1
+    return found[0].value
 
 
 def _joined(b: ir.IRBuilder, parts: Sequence[ir.Value]) -> ir.Value:
