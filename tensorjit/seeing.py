@@ -10,7 +10,8 @@ from tensorjit.compiler import Executable
 from tensorjit.errors import GuardError
 from tensorjit.ir.graph import Graph, Op
 from tensorjit.ir.kernel import Kernel
-from tensorjit.ir.printer import print_graph, print_kernel
+from tensorjit.ir.kernel_printer import print_kernel
+from tensorjit.ir.printer import print_graph
 from tensorjit.ir.python_code import python_code
 from tensorjit.passes.specialise import Guard, Source
 from tensorjit.runtime.callable import NativeCallable

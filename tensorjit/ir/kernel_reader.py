@@ -9,7 +9,7 @@ from typing import Any, final, get_args
 from tensorjit.ir import kernel
 from tensorjit.ir.dtypes import I64, DType
 from tensorjit.ir.kernel import Expr, For, If, Kernel, Reduction, Stmt
-from tensorjit.ir.printer import constant_dtype, default_dtype, result_dtype
+from tensorjit.ir.kernel_printer import constant_dtype, default_dtype, result_dtype
 from tensorjit.ir.tokens import MAX_NESTING, Budget, Tokens
 from tensorjit.ir.value_reader import MAX_RANK
 from tensorjit.records import dataclass

@@ -17,7 +17,8 @@ from tensorjit.errors import FormatError, Loc
 from tensorjit.ir.graph import NO_ATTRS, Block, Graph, Op, Value
 from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.kernel_reader import KernelReader
-from tensorjit.ir.printer import BLOCK_LABELS, LABELS
+from tensorjit.ir.printer import BLOCK_LABELS
+from tensorjit.ir.texts import LABELS
 from tensorjit.ir.tokens import MAX_NESTING, MAX_OPS, NAME, STRING, Budget, Tokens, base_name, fail_at
 from tensorjit.ir.types import Type
 from tensorjit.ir.value_reader import ValueReader

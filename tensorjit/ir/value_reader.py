@@ -15,7 +15,7 @@ from tensorjit.ir.dims import Apply as DimApply
 from tensorjit.ir.dtypes import DType
 from tensorjit.ir.graph import NO_ATTRS, Graph
 from tensorjit.ir.kernel import Kernel
-from tensorjit.ir.printer import Opaque
+from tensorjit.ir.texts import Opaque
 from tensorjit.ir.tokens import INT64, Tokens, unquote
 from tensorjit.ir.types import NP_BOOL, PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, UNKNOWN, ArrayType, Loop, ScalarType, Type
 from tensorjit.records import dataclass

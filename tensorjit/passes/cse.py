@@ -11,8 +11,8 @@ import numpy as np
 from tensorjit.ir.dims import DimExpr
 from tensorjit.ir.dtypes import DType
 from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
-from tensorjit.ir.printer import scalar_text
 from tensorjit.ir.rewriter import changed, rebuild_ops
+from tensorjit.ir.texts import scalar_text
 from tensorjit.ir.types import ArrayType, ScalarType, UnknownType
 from tensorjit.records import dataclass
 

@@ -31,7 +31,7 @@ from tensorjit.ir.kernel import (
     ViewParam,
     i64,
 )
-from tensorjit.ir.printer import Opaque
+from tensorjit.ir.texts import Opaque
 from tensorjit.ir.types import NP_BOOL, PY_BOOL, PY_FLOAT, UNKNOWN, ArrayType, ScalarType, Type
 from tensorjit.ir.verifier import BINARY, COMPARE, UNARY, Level
 

@@ -16,11 +16,14 @@ from tensorjit.ir.dims import maximum, symbol
 from tensorjit.ir.dtypes import F32, F64, I64
 from tensorjit.ir.graph import Builder, Graph, Value
 from tensorjit.ir.kernel import Const, For, Kernel, Ref, Store, ViewParam
+from tensorjit.ir.kernel_printer import print_kernel
+from tensorjit.ir.kernel_verifier import verify_kernel
 from tensorjit.ir.parser import parse_graph, parse_kernel
-from tensorjit.ir.printer import Opaque, attr_text, print_graph, print_kernel
+from tensorjit.ir.printer import print_graph
+from tensorjit.ir.texts import Opaque, attr_text
 from tensorjit.ir.tokens import MAX_NESTING
 from tensorjit.ir.types import NP_BOOL, PY_BOOL, ArrayType, Type
-from tensorjit.ir.verifier import verify_graph, verify_kernel
+from tensorjit.ir.verifier import verify_graph
 from tests.ir.strategies import graphs, kernels
 
 Golden = Callable[[str, str], None]

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tensorjit.errors import Loc, VerifyError
 from tensorjit.ir.graph import TERMINATORS, Block, Builder, Graph, Op, Value
 from tensorjit.ir.kernel import Kernel
+from tensorjit.ir.kernel_verifier import verify_kernel
 from tensorjit.ir.parser import parse_graph, parse_kernel
 from tensorjit.ir.rewriter import rebuild_ops
-from tensorjit.ir.verifier import Level, verify_graph, verify_kernel
+from tensorjit.ir.verifier import Level, verify_graph
 from tests.ir.strategies import graphs, kernels
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

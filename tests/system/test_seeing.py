@@ -10,9 +10,11 @@ import pytest
 
 import tensorjit as tj
 from tensorjit.errors import UnsupportedError
+from tensorjit.ir.kernel_printer import print_kernel
+from tensorjit.ir.kernel_verifier import verify_kernel
 from tensorjit.ir.parser import parse_graph, parse_kernel
-from tensorjit.ir.printer import print_graph, print_kernel
-from tensorjit.ir.verifier import verify_graph, verify_kernel
+from tensorjit.ir.printer import print_graph
+from tensorjit.ir.verifier import verify_graph
 from tests.system.harness import difference, observe
 from tests.system.programs import CASES
 
