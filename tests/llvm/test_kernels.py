@@ -538,6 +538,26 @@ def test_long_body() -> None:
 
 
 @pytest.mark.skipif(not has_avx512(), reason="looks at AVX-512 code")
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("dtype", [F64, F32, I8], ids=str)
+def test_down_any_number_of_columns(dtype: DType, target: str) -> None:
+    """Whole groups of columns, many more under one mask, a few more: each column is added up by itself, in one order."""
+    views = (ViewParam("x", dtype, 2, 1), ViewParam("r", dtype, 1, 0, written=True))
+    sums = For("i", N, (Accumulate("s", Load("x", (I, J), dtype)),), "serial", (Reduction("s", "sum", dtype),))
+    body = (sums, Store("r", (J,), Ref("s", dtype)))
+    scalars = (ScalarParam("n", I64), ScalarParam("m", I64))
+    runs = Runs([Kernel("k", views, scalars, (For("j", M, body, "vector"),))], target)
+    whole = sample(dtype, 37 * 1100).reshape(37, 1100)
+    expected = np.zeros(1100, dtype.numpy)
+    assert runs("k", [whole, expected], 37, 1100) == 0
+    np.testing.assert_allclose(expected, whole.sum(0, dtype=dtype.numpy), rtol=1e-4)
+    for m in (*LENGTHS, 150, 200, 255, 400, 1099):
+        out = np.full(m + 1, 7, dtype.numpy)
+        assert runs("k", [whole[:, :m].copy(), out[:m]], 37, m) == 0
+        np.testing.assert_array_equal(out[:m], expected[:m])
+        assert out[m] == 7
+
+
 @pytest.mark.skipif(not has_avx512(), reason="half vectors are of AVX-512")
 @pytest.mark.parametrize(("name", "whole"), [("add", False), ("lt", True), ("exp", True), ("truncrem", True)])
 def test_light_loops_go_through_half_vectors(name: str, whole: bool) -> None:

@@ -7,9 +7,10 @@ from typing import final
 
 from llvmlite import ir
 
-from tensorjit.backends.llvm.abi import I8, I32, I64, stack_room
+from tensorjit.backends.llvm.abi import I8, I32, I64, PTR, VOID, stack_room
 from tensorjit.backends.llvm.frame import Frame, Ramp, Value
 from tensorjit.backends.llvm.memory import Memory
+from tensorjit.backends.llvm.quiet import declare
 from tensorjit.backends.llvm.registers import Register, constant
 from tensorjit.backends.llvm.scalars import emit_intrinsic, fold
 from tensorjit.backends.llvm.vmath.lanes import allow_permutes
@@ -19,6 +20,11 @@ from tensorjit.ir.kernel import Apply, Const, Expr, Load, Ref, Store
 from tensorjit.records import dataclass
 
 __all__ = ["Target", "View", "Writer"]
+
+PREFETCHED = 8
+"""How many rows ahead columns are fetched."""
+
+CACHE_LINE = 64
 
 MOST_UNROLLED = 16
 """Lanes up to which strided elements are moved one by one; more are moved in a loop."""
@@ -207,6 +213,8 @@ class Writer(Frame):
         step = self._row_step(view, ramps)
         if step is None:
             row = b.gep(pointer.register, [self.index], source_etype=view.memory.whole)
+            if level > self.vector_level and self.mask is None:
+                self._prefetch(view, row, [k for k, i in enumerate(indices) if isinstance(i, Value) and i.level == level])
             return Value(view.memory.load_row(b, row), self.width, level)
         if self._moves_in_loop():
             # a loop over the lanes, which must be where we stand
@@ -214,6 +222,15 @@ class Writer(Frame):
             return Value(register, self.width, self.level)
         pointers = self._strided_pointers(b, pointer, step)
         return Value(view.memory.load_lanes(b, pointers), self.width, level)
+
+    def _prefetch(self, view: View, row: ir.Value, axes: list[int]) -> None:
+        """Fetch what a loop down a few columns reads some turns later: in steps that large the processor foresees little."""
+        if len(axes) == 1:
+            ahead = self.b.gep(row, [self.multiple(view.strides[axes[0]], PREFETCHED).register], source_etype=I8)
+            prefetch = declare(self.b.module, "llvm.prefetch.p0", VOID, [PTR, I32, I32, I32])
+            for offset in range(0, self.width * view.memory.dtype.size, CACHE_LINE):
+                place = self.b.gep(ahead, [I64(offset)], source_etype=I8)
+                self.b.call(prefetch, [place, I32(0), I32(3), I32(1)])  # to read, into all caches, data
 
     def _moves_in_loop(self) -> bool:
         return self.mask is not None or self.width > MOST_UNROLLED

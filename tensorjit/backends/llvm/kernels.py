@@ -64,6 +64,9 @@ WORTH_ALIGNING = 1 << 12
 COPIED_AT_ONCE = 1 << 22
 """The elements that are copied between two looks at the budget."""
 
+MOST_MASKED = 128
+"""The lanes that one mask may have: they are counted in bytes."""
+
 LARGE_BODY = 256
 """Expression nodes from which on a body is written once, masked, and not twice."""
 
@@ -464,7 +467,14 @@ class _Writer(Writer):
         """Whole groups of lanes from start to middle, and the few elements from there to stop under a mask."""
         self.width = width
         self._strips(loop, start, middle, width, lambda index: self._lanes_turn(loop, index, None))
-        self.width = lanes = facts.lanes(loop)
+        lanes = facts.lanes(loop)
+        if self.assumed is not None and lanes < width <= MOST_MASKED and not facts.is_innermost(loop):
+            b = self.b  # each turn goes through all rows: one turn for many columns, though some lanes are idle
+            many = b.icmp_signed(">", b.sub(stop, middle), I64(2 * lanes))
+            until = b.select(many, stop, middle)
+            self._few(loop, middle, until, width, lambda index: self._lanes_turn(loop, index, until))
+            middle = until
+        self.width = lanes
         self._few(loop, middle, stop, lanes, lambda index: self._lanes_turn(loop, index, stop))
 
     def _aligned(self, loop: For, head: ir.Value, extent: ir.Value, width: int) -> None:
