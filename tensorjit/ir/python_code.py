@@ -8,7 +8,7 @@ from __future__ import annotations
 import keyword
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, final
 
 from tensorjit.ir.graph import Graph, Op, Value
@@ -284,7 +284,7 @@ class _Writer:
         graph, captured, defaults = self._nested(tree)
         # The text of the function is made before its name is local here.
         name = self.names.name(stmt.defs[0])
-        lines = _define(graph, name, {}, captured, self.visible(), defaults)
+        lines = _define(graph, name, {}, captured, self.reserved, defaults)
         self.define(stmt.defs[0])
         return lines
 
@@ -296,9 +296,6 @@ class _Writer:
         captured = dict(zip(captures, texts, strict=False))
         defaults = dict(zip(attrs.get("defaults", ()), texts[len(captures) :], strict=True))
         return attrs["graph"], captured, defaults
-
-    def visible(self) -> frozenset[str]:
-        return self.reserved
 
     # --- expressions ---
 
@@ -317,8 +314,8 @@ class _Writer:
         if tree.op is None:
             assert tree.value is not None
             return self.names.name(tree.value)
-        text, level = getattr(self, f"_{tree.op.name}_text")(tree, tree.op)
-        return f"({text})" if level < least else str(text)
+        text, level = _TEXTS[tree.op.name](self, tree, tree.op)
+        return f"({text})" if level < least else text
 
     def _const_text(self, tree: Tree, op: Op) -> tuple[str, int]:
         return _constant(op.attrs["value"])
@@ -432,10 +429,35 @@ class _Writer:
 
     def _function_text(self, tree: Tree, op: Op) -> tuple[str, int]:
         graph, captured, defaults = self._nested(tree)
-        inner = _Writer(graph, captured, self.visible())
+        inner = _Writer(graph, captured, self.reserved)
         header = _header(graph, inner.parameters, defaults)
         (line,) = inner.body()
         return f"lambda{' ' if header else ''}{header}: {line.removeprefix('return ')}", _LAMBDA
+
+
+_TEXTS: Final[Mapping[str, Callable[[_Writer, Tree, Op], tuple[str, int]]]] = {  # a text and how tightly it binds
+    "const": _Writer._const_text,
+    "global": _Writer._global_text,
+    "free": _Writer._free_text,
+    "numpy": _Writer._numpy_text,
+    "capture": _Writer._capture_text,
+    "unbound": _Writer._unbound_text,
+    "bound": _Writer._bound_text,
+    "attr": _Writer._attr_text,
+    "subscript": _Writer._subscript_text,
+    "slice": _Writer._slice_text,
+    "tuple": _Writer._tuple_text,
+    "list": _Writer._list_text,
+    "dict": _Writer._dict_text,
+    "binary": _Writer._binary_text,
+    "unary": _Writer._unary_text,
+    "compare": _Writer._compare_text,
+    "truth": _Writer._truth_text,
+    "if": _Writer._if_text,
+    "call": _Writer._call_text,
+    "format": _Writer._format_text,
+    "function": _Writer._function_text,
+}
 
 
 def _captured(op: Op) -> str:

@@ -14,7 +14,7 @@ A `HostBuilder` writes one native function that Python calls. Its rules:
     arrays      load_array, new_array, buffer, view, element_address, load_element, store_element, byte_extent,
                 extents_meet, is_identical, self_overlaps, contiguous_strides, size
     results     box, box_scalar, box_tuple, ret, ret_object
-    references  own, empty_slot, replace, take, release, incref, decref
+    references  own, empty_slot, replace, take, incref, decref
     Python      call_object, constant, python_object, check_object
     errors      fail, raise_error, check_kernel
     long work   without_gil, release_gil, acquire_gil, poll, charge
@@ -223,8 +223,7 @@ class HostBuilder:
         self.call("tj_py_Py_DecRef", value)
 
     def own(self, value: ir.Value) -> ir.Value:
-        """Hand a new reference to the function: dropped at every exit. Returns the slot's address (see
-        `release`).
+        """Hand a new reference to the function: dropped at every exit. Returns the slot's address.
 
         In a loop (`loop`, `turns`) there is one slot for all turns, and each turn drops what the one before
         left there: a value that lives on into the next turn needs a reference of its own (`empty_slot`,
@@ -242,10 +241,6 @@ class HostBuilder:
         index = self._slot_count
         self._slot_count += 1
         return self._setup.gep(self._slots, [I64(index)], inbounds=True, source_etype=PTR)
-
-    def release(self, slot: ir.Value) -> None:
-        """Drop what a slot owns, now."""
-        self.call("tj_rt_release", slot, I64(1))
 
     def replace(self, slot: ir.Value, value: ir.Value) -> None:
         """Let a slot own `value` (a new reference) in place of what it owned."""
