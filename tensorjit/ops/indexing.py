@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import BOOL
+from tensorjit.ir.dtypes import BOOL, DType
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_INT, ArrayType, Layout, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Slice, Static, SymInt
@@ -282,7 +282,19 @@ def _assign_mask(b: TypedBuilder, x: Value, items: Sequence[Abstract], value: Ab
         message = "boolean index did not match indexed array along axis {0}; size of axis is {{}} but size of"
         text = message.format(axis) + " corresponding boolean axis is {}"
         b.check("eq", have, want, "IndexError", text, (have, want))
-    b.store(x, b.where(mask, b.as_dtype(converted(b, value, x), x.type.dtype), x))
+    b.store(x, b.where(mask, b.as_dtype(_filling(b, value, x.type.dtype), x.type.dtype), x))
+
+
+def _filling(b: TypedBuilder, value: Abstract, dtype: DType) -> Abstract:
+    """A number as np.asarray(value, dtype) takes it: Python's must fit, NumPy's are cast."""
+    if b.strong_dtype(value).kind == "c" and dtype.kind not in "bc":
+        if not is_python(value):
+            b.refuse("a complex value is stored into a real array, which drops its imaginary part", "take .real first")
+        refused: Abstract = b.call("py_int" if dtype.kind in "iu" else "py_float", value)
+        return refused
+    if not is_python(value) or dtype.kind not in "iu":
+        return value
+    return b.in_range(b.call("py_int", value), dtype)
 
 
 ROWS: tuple[OpDef, ...] = (

@@ -91,6 +91,8 @@ def finish(b: TypedBuilder, result: Abstract, out: Abstract) -> Abstract:
 
 def reduce_over(b: TypedBuilder, name: str, o: Over, loop: Loop) -> Abstract:
     """One reduction row; f16 is summed and multiplied in f32, as in NumPy."""
+    if b.strong_dtype(o.x).kind == "c" and loop.inputs[0].kind not in "cb":
+        b.refuse("complex numbers reduced in a real dtype, which drops their imaginary parts", "take .real first")
     if name in ("sum", "prod") and loop.output is F16:
         wide = reduce_over(b, name, o, Loop((F32,), F32))
         return b.cast(wide, F16)
@@ -271,11 +273,18 @@ def _working(b: TypedBuilder, x: Abstract, dtype: Abstract) -> DType | None:
     return F64 if given is None and b.strong_dtype(x).kind in "biu" else given
 
 
+def _check_axis(b: TypedBuilder, o: Over, axis: Abstract) -> None:
+    """A number has no axis to take a mean over; other reductions take 0 and -1 for one."""
+    if not b.rank(o.x) and isinstance(axis, Static) and axis.value in (0, -1) and type(axis.value) is int:
+        b.fail("numpy.exceptions.AxisError", f"axis {axis.value} is out of bounds for array of dimension 0")
+
+
 def _mean(
     b: TypedBuilder, a: Abstract, axis: Abstract = NONE, dtype: Abstract = NONE, out: Abstract = NONE,
     keepdims: Abstract = FALSE, *, where: Abstract = TRUE,
 ) -> Abstract:  # fmt: skip
     o = over(b, a, axis, keepdims)
+    _check_axis(b, o, axis)
     count, plain = _items(b, o, where, o.keepdims)
     if plain:
         b.warn("gt", o.count, 0, "RuntimeWarning", _EMPTY)
@@ -297,6 +306,7 @@ def _var_of(
     where: Abstract, mean: Abstract,
 ) -> Abstract:  # fmt: skip
     o = over(b, a, axis, keepdims)
+    _check_axis(b, o, axis)
     own = b.strong_dtype(o.x)
     work = _working(b, o.x, dtype)
     count, plain = _items(b, o, where, o.keepdims)
@@ -356,7 +366,15 @@ def _std(
     correction: Abstract = NONE,
 ) -> Abstract:  # fmt: skip
     variance = _var_of(b, a, axis, dtype, _ddof(b, ddof, correction), keepdims, where, mean)
-    return finish(b, b.elementwise("sqrt", variance), out)
+    root, own = b.elementwise("sqrt", variance), b.strong_dtype(variance)
+    wide = b.strong_dtype(root)
+    if not np.can_cast(wide.numpy, own.numpy, "same_kind"):  # NumPy writes the roots over the variances
+        if b.is_array(root):
+            name = "numpy._core._exceptions._UFuncOutputCastingError"
+            b.fail(name, f"Cannot cast ufunc 'sqrt' output from {wide.numpy!r} to {own.numpy!r} with casting rule 'same_kind'")
+            return root
+        root = b.cast(root, own)
+    return finish(b, root, out)
 
 
 def _ptp(b: TypedBuilder, a: Abstract, axis: Abstract = NONE, out: Abstract = NONE, keepdims: Abstract = FALSE) -> Abstract:

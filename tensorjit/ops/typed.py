@@ -446,7 +446,7 @@ class TypedBuilder:
         """x where cond (cast to bool), else y; Python numbers give way, and are converted as the installed np.where does."""
         dtype = self.common_dtype((x, y))
         fitted = _WHERE_FITS and dtype.kind in "iu"
-        picked = [self._operand(v, dtype) if fitted and self.dtype_of(v) is int else self.as_dtype(v, dtype) for v in (x, y)]
+        picked = [self.in_range(v, dtype) if fitted and self.dtype_of(v) is int else self.as_dtype(v, dtype) for v in (x, y)]
         return self.apply("select", (cond, *picked), Loop((BOOL, dtype, dtype), dtype))
 
     def common_dtype(self, args: Sequence[Abstract]) -> DType:
@@ -485,7 +485,7 @@ class TypedBuilder:
         Where the row has no lowering for the loop, NumPy's own ufunc is called instead.
         """
         row = self.table[name]
-        operands = [self._operand(a, d) for a, d in zip(args, loop.inputs, strict=True)]
+        operands = [self.in_range(a, d) for a, d in zip(args, loop.inputs, strict=True)]
         arrays = [o for o in operands if self.rank(o)]
         operands = [self.load(o) if self.is_array(o) and not self.rank(o) else o for o in operands]
         if not lowers(row, loop):
@@ -518,8 +518,8 @@ class TypedBuilder:
             return x
         return self.add("cast", (x,), ArrayType(dtype, x.type.shape), loop=Loop((x.type.dtype,), dtype))
 
-    def _operand(self, x: Abstract, dtype: DType) -> Value:
-        """An operand; a Python integer that its loop's dtype cannot hold raises OverflowError, as in NumPy."""
+    def in_range(self, x: Abstract, dtype: DType) -> Value:
+        """A number as an operand of a loop; a Python integer that its loop's dtype cannot hold raises OverflowError, as in NumPy."""
         if self.dtype_of(x) is int and dtype.kind in "iu":
             low, high = (0, 1 << (8 * dtype.size)) if dtype.kind == "u" else _signed(dtype)
             if isinstance(x, Static):
@@ -685,7 +685,7 @@ class TypedBuilder:
     def full(self, shape: Sequence[Dim], fill: Abstract, dtype: DType, layout: Layout = "C") -> Value:
         """A fresh array of one value (a scalar), converted as assignment converts it."""
         lengths = self._lengths(shape)
-        scalar = self._operand(fill, dtype)
+        scalar = self.in_range(fill, dtype)
         if isinstance(scalar.type, ArrayType):
             scalar = self.load(scalar)
         return self.add("full", (self.cast_scalar(scalar, ScalarType(dtype)),), ArrayType(dtype, lengths, layout))
@@ -726,7 +726,7 @@ class TypedBuilder:
                 "a complex value is stored into a real array, which drops its imaginary part",
                 "store value.real",
             )
-        source = self._operand(value, dtype)
+        source = self.in_range(value, dtype)
         shape = self.shape_of(source)
         while len(shape) > target.type.rank and shape and shape[0] == 1:  # NumPy drops leading ones
             source = self.view(source, shape[1:], [(k, 1) for k in range(1, len(shape))])

@@ -261,3 +261,48 @@ def test_one_float16_raises_no_flags_of_others(text: str) -> None:
         for y in (3, -2, np.int8(-3), np.uint8(200), True, np.float32(2), np.float64(3), np.int64(-5)):
             for _ in range(3):
                 f(x, y)
+
+
+@pytest.mark.parametrize("text", ["np.mean(x, axis=0)", "np.var(x, axis=-1)", "np.std(x, axis=0)", "np.sum(x, axis=0)"])
+def test_a_number_has_no_axis_to_take_a_mean_over(text: str) -> None:
+    f = module(f"def f(x):\n    return {text}\n")["f"]
+    hold(f, lambda: (np.array(3.5),), lambda: (np.float32(2),), lambda: (3.5,), lambda: (np.ones(3),))
+
+
+def test_std_in_an_integer_dtype() -> None:
+    """An array of roots is written over the variances, which are integers."""
+    f = module("def f(x):\n    return x.std(dtype=np.int64)\n")["f"]
+    g = module("def f(x):\n    return x.std(axis=0, dtype=np.int64)\n")["f"]
+    for function in (f, g):
+        hold(function, lambda: (np.arange(12).reshape(3, 4),))
+
+
+@pytest.mark.parametrize("text", ["np.sum(x, dtype='f4')", "np.mean(x, dtype='f8')", "np.float32(x)", "np.array(x, dtype=float)"])
+def test_imaginary_parts_are_not_dropped_silently(text: str) -> None:
+    f = module(f"def f(x):\n    return {text}\n")["f"]
+    with pytest.raises(tj.CompileError, match=r"drops (its|their) imaginary"):
+        tj.script(f)(np.array([1j, 2]))
+
+
+FILLINGS = [-1, 300, 5, 2.5, float("nan"), True, 1j, np.int64(300), np.float64(300.5), np.int8(-1), 2**40]
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "i8", "u8", "f4", "?", "c8"])
+def test_numbers_stored_through_a_mask(dtype: str) -> None:
+    """x[mask] = -1 into unsigned integers wrapped."""
+    f = module("def f(x, y):\n    x[x > 0] = y\n    return x\n")["f"]
+    hold(f, *(lambda y=y: (np.array([0, 1, 2]).astype(dtype), y) for y in FILLINGS), message=False, twice=False)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+def test_min_and_max_of_an_array_pass_over_nan(dtype: str) -> None:
+    """Python's compare one by one."""
+    f = module("def f(x):\n    return min(x), max(x)\n")["f"]
+    nan, inf = float("nan"), float("inf")
+    lists = [[1, nan, 0], [nan, 1, 2], [0.0, -0.0], [-0.0, 0.0], [3], [2, 1, 3], [inf, nan, -inf], [inf, nan], [nan, nan], []]
+    hold(f, *(lambda v=v: (np.array(v, dtype),) for v in lists))
+
+
+def test_a_list_has_no_shape() -> None:
+    f = module("def f(x):\n    y = [x, x]\n    return y.shape\n")["f"]
+    hold(f, lambda: (1.0,))

@@ -115,6 +115,10 @@ def _attr(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstrac
         found = s.attribute(x, name)
         return Bound(x, name) if found is None else found
     if isinstance(x, (Text, Sequence_)):
+        kind = str if isinstance(x, Text) else list if x.is_list else tuple
+        if not hasattr(kind, name):
+            s.b.fail("AttributeError", f"'{kind.__name__}' object has no attribute '{name}'")
+            return Poison()
         return Bound(x, name)
     s.b.refuse(f"the attribute {name!r} of {describe(x)}")
 

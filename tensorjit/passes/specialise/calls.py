@@ -195,7 +195,7 @@ def _convert(s: Specialiser, dtype: np.dtype[Any], args: list[Abstract], keyword
     assert isinstance(value.type, ScalarType)
     if value.type.python and value.type.dtype.kind in "ifc" and to.kind in "iu":  # by way of int(): it refuses NaN and complex
         number = b.value(b.call("py_int", value))
-        return b._operand(number, to) if to.size < 8 or to.kind == "u" else b.cast_scalar(number, ScalarType(to))
+        return b.in_range(number, to) if to.size < 8 or to.kind == "u" else b.cast_scalar(number, ScalarType(to))
     if value.type.python and value.type.dtype.kind == "c" and to.kind == "f":
         value = b.value(b.call("py_float", value))
     return b.cast(value, to)

@@ -175,7 +175,7 @@ def _extreme(name: str, function: Callable[..., Any]) -> Callable[..., Abstract]
         items = args
         if len(args) == 1:
             if isinstance(args[0], Value) and isinstance(args[0].type, ArrayType) and args[0].type.rank == 1:
-                return row_call(s, s.table[name], [args[0]], {})
+                return _extreme_of_array(s, name, function, args[0])
             if not isinstance(args[0], Sequence_):
                 s.b.refuse(f"{name} of {describe(args[0])}")
             items = list(args[0].items)
@@ -187,6 +187,24 @@ def _extreme(name: str, function: Callable[..., Any]) -> Callable[..., Abstract]
         return result
 
     return build
+
+
+def _extreme_of_array(s: Specialiser, name: str, function: Callable[..., Any], x: Value) -> Abstract:
+    """Of a vector: the first of those that none is beyond. A NaN is passed over, but stays where it comes first."""
+    b = s.b
+    (length,), dtype = b.shape_of(x), b.strong_dtype(x)
+    try:
+        function(())
+    except ValueError as error:
+        b.check("gt", length, 0, "ValueError", str(error))
+    if dtype.kind in "biu":
+        return row_call(s, s.table[name], [x], {})
+    if dtype.kind == "c":
+        s.b.refuse(f"{name} of complex numbers", "they have no order")
+    first = b.call("getitem", x, Static(0))
+    last = Static(dtype.numpy.type("inf" if name == "min" else "-inf"))
+    place = row_call(s, s.table[f"arg{name}"], [b.where(b.elementwise("isnan", x), last, x)], {})
+    return b.where(b.elementwise("isnan", first), first, b.call("getitem", x, place))
 
 
 def _pick(s: Specialiser, name: str, x: Abstract, y: Abstract) -> Abstract:
