@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import abc
+import argparse
 import collections
 import copy
 import dataclasses
+import enum
 import functools
 import gc
 import sys
@@ -993,3 +995,74 @@ def test_a_scripted_method_and_a_list_for_a_scripted_function(silent: None) -> N
 
     state = Holder(arrays=[np.ones(4), X])
     followed(lambda x: x + total(state.arrays), lambda: state.arrays.__setitem__(0, np.zeros(4)))
+
+
+class Mode(enum.Enum):
+    FAST = 1
+    SLOW = 2
+
+
+def test_enums_and_parsed_arguments(silent: None) -> None:
+    state = Holder(mode=Mode.FAST, args=argparse.Namespace(rate=0.5))
+
+    def function(x: Any) -> Any:
+        return x * state.args.rate if state.mode is Mode.FAST else x
+
+    followed(function, setting(state.args, "rate", 2.0), setting(state, "mode", Mode.SLOW))
+
+
+def test_a_module_of_the_users(silent: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = types.ModuleType("tests_trace_captures_module")
+    exec("CFG = {'a': 2.0}\nK = 3.0\ndef helper(x):\n    return x * K", vars(module))
+    module.holder, module.w = Holder(k=1.0), np.ones(4)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def function(x: Any) -> Any:
+        return module.helper(x) * module.CFG["a"] + module.w + module.holder.k
+
+    def importing(x: Any) -> Any:
+        import numpy as numbers  # noqa: PLC0415
+        import tests_trace_captures_module as mine  # type: ignore[import-not-found]  # noqa: PLC0415
+        from tests_trace_captures_module import K, helper  # noqa: PLC0415
+
+        return helper(x) * K + mine.holder.k + numbers.zeros(x.shape[0])
+
+    for one in (function, importing):
+        followed(
+            one,
+            setting(module, "K", 4.0),
+            setting(module, "CFG", {"a": 5.0}),
+            setting(module, "w", np.zeros(4)),
+            setting(module.holder, "k", 7.0),
+            setting(module, "holder", Holder(k=8.0)),
+            setting(module, "helper", lambda x: x + 1),
+        )
+    with pytest.warns(tj.TracerWarning, match="`LAST` is outside"):
+        tj.trace(lambda x: setattr(module, "LAST", x) or x, X, check_trace=False)  # type: ignore[func-returns-value]
+    assert not hasattr(module, "LAST")
+
+
+def test_decorated_functions_and_partials(silent: None) -> None:
+    state = Holder(k=2.0, w=np.ones(4))
+
+    def scaled(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any) -> Any:
+            return function(*args) * state.k
+
+        return wrapper
+
+    @scaled
+    def decorated(x: Any) -> Any:
+        return x + state.w
+
+    state.part = functools.partial(lambda w, x, s: x * w + s, state.w, s=3.0)
+    state.method = Model().distant
+    for function in (decorated, lambda x: state.part(x) + state.method(x), functools.partial(lambda s, x: x * s.k + s.w, state)):
+        followed(function, setting(state, "k", 3.0), lambda: state.w.__setitem__(0, 5.0))
+    followed(
+        lambda x: state.part(x) + state.method(x),
+        setting(state, "part", functools.partial(lambda w, x, s: x - w, X, s=1.0)),
+        setting(state.method.__self__.cell, "alpha", 9.0),
+        setting(state, "method", Model().largest),
+    )

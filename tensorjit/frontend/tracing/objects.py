@@ -14,6 +14,7 @@ import builtins
 import enum
 import functools
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, SimpleNamespace
 from typing import Any, Final, Protocol, final
@@ -139,7 +140,7 @@ Proxy._tj_class = object  # type: ignore[attr-defined]
 def has_proxies(kind: type, is_users: Callable[[type], bool]) -> bool:
     """Whether objects of a class can be followed: the user's own, made by a class statement, and nothing that C code
     looks into."""
-    if kind is SimpleNamespace:
+    if kind in (SimpleNamespace, Namespace):
         return True
     if isinstance(kind, (_Kind, enum.EnumMeta)) or not is_users(kind) or _names(kind) & _NOT_FOLLOWED:
         return False

@@ -88,6 +88,9 @@ class Recorder:
         self.refusal: RefusedError | None = None
         self._numbers = {source.key: k for k, source in enumerate(captures)}
         self._earlier = frozenset(self._numbers)
+        self._asked: dict[tuple[Any, ...], list[Source]] = {}  # by the key of the second place: whether it is the same as another
+        for source in captures:
+            self._note_asked(source)
         self._copies: dict[tuple[Any, ...], tuple[Any, np.ndarray[Any, Any]]] = {}  # key of a captured array: it and its copy
         self._firsts: dict[int, tuple[Any, Source]] = {}  # id of a captured object: it and where it was first read
         self._traced: dict[tuple[Any, ...], Any] = {}  # key of a captured array: what the function sees of it
@@ -241,7 +244,7 @@ class Recorder:
         """Where this run first read an object, and a guard that it is still the same; `source` itself where it is new.
 
         What earlier runs asked here is asked again, so that the runs part where the answer does."""
-        asked = [s for s in self.captures if s.kind == "same" and s.name.key == source.key]
+        asked = list(self._asked.get(source.key, ()))
         for same in asked:
             found = bool(same.read())
             self.captured(same, found)
@@ -273,7 +276,12 @@ class Recorder:
         if source.key not in self._numbers:
             self._numbers[source.key] = len(self.captures)
             self.captures.append(source)
+            self._note_asked(source)
         return self._numbers[source.key]
+
+    def _note_asked(self, source: Source) -> None:
+        if source.kind == "same":
+            self._asked.setdefault(source.name.key, []).append(source)
 
     def _source_of(self, array: np.ndarray[Any, Any]) -> Source:
         if has_mark(array, self.mark):

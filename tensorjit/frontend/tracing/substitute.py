@@ -16,9 +16,12 @@ find different things part there. What the function sets (attributes, globals, n
 
 from __future__ import annotations
 
+import builtins
 import dis
+import enum
 import functools
 import inspect
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -57,7 +60,8 @@ class Globals(dict[str, Any]):
 
     def __init__(self, original: dict[str, Any], substitute: Substitute) -> None:
         super().__init__(original)  # for those who read it as a plain dict: CPython for __builtins__, warnings
-        self._before = dict(original)
+        self["__builtins__"] = {**vars(builtins), **BUILTINS, "__import__": substitute.imported}
+        self._before = dict(self)
         self.original = original
         self._substitute = substitute
 
@@ -71,8 +75,6 @@ class Globals(dict[str, Any]):
             return self._substitute.value(source, self.original[name])
         if not name.startswith("__"):
             self._substitute.kind(hiding, MISSING)  # a builtin, as long as nothing hides it
-        if name in BUILTINS:
-            return BUILTINS[name]
         raise KeyError(name)
 
     def stored(self) -> Iterator[str]:
@@ -222,7 +224,7 @@ class Substitute:
         self.same_object(source, value)
         if isinstance(value, type):
             self.class_read(value)
-        elif isinstance(value, _CHANGING):
+        elif isinstance(value, _CHANGING) or self._librarys(type(value)):
             self.unfollowed(f"`{source.shown}`, a {type(value).__name__},")
         return value if found is None else found
 
@@ -238,6 +240,13 @@ class Substitute:
             follows = has_proxies(kind, lambda k: self._users(str(getattr(k, "__module__", ""))))
             self._classes[kind] = make_class(kind) if follows else None
         return self._classes[kind] is not None
+
+    def _librarys(self, kind: type) -> bool:
+        """Whether objects of a class are a library's, with attributes that may change."""
+        top = kind.__module__.partition(".")[0]
+        if top in ("numpy", "tensorjit", "builtins") or top in sys.stdlib_module_names:
+            return False
+        return "__dict__" in dir(kind) and not isinstance(kind, enum.EnumMeta) and not hasattr(kind, "__tensorjit_function__")
 
     def _proxy(self, source: Source, value: Any) -> Any:
         made: Any = object.__new__(self._classes[type(value)])  # type: ignore[arg-type]
@@ -269,6 +278,14 @@ class Substitute:
     def _cached(self, source: Source, value: Any) -> Any:
         self.same_object(source, value)
         return self.copy(value.__wrapped__)  # without the cache, which would keep what is traced
+
+    def imported(self, *args: Any, **kwargs: Any) -> Any:
+        """What the copies have for `__import__`."""
+        module = builtins.__import__(*args, **kwargs)
+        found = substitute_of(module)
+        if found is not None or not self._users(module.__name__):
+            return module if found is None else found
+        return self._kept.setdefault((id(module),), (module, _Module(module, self)))[1]
 
     def _method(self, source: Source, value: Any) -> Any:
         self.same_object(Source("attribute", source, "__func__"), value.__func__)

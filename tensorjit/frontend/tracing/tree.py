@@ -254,6 +254,7 @@ class _Emitter:
     def __init__(self, tree: TraceTree, kinds: bool = False) -> None:
         self.tree = tree
         self.kinds = kinds
+        self.constants = {id(s.container): k for k, s in enumerate(tree.captures) if s.kind == "constant"}
         self.params = tuple(Value(name=name) for name, _, _ in tree.parameters)
         self.used: frozenset[int] = frozenset()
 
@@ -320,9 +321,7 @@ class _Emitter:
             return _is(b, value, _const(b, expected))
         if isinstance(expected, type) and getattr(_MODULES.get(expected.__module__), expected.__qualname__, None) is expected:
             return _is(b, value, _class(b, expected))
-        captures = enumerate(self.tree.captures)
-        index = next(k for k, source in captures if source.kind == "constant" and source.container is expected)
-        return _is(b, value, b.add("capture", attrs=self._capture(index)))
+        return _is(b, value, b.add("capture", attrs=self._capture(self.constants[id(expected)])))
 
     def _capture(self, index: int) -> Mapping[str, Any]:
         """With what it reads, for people."""
