@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from tensorjit.backends.llvm.vmath import coefficients as table
-from tensorjit.backends.llvm.vmath.lanes import LITTLE, Lane, fma, polynomial, rare, select, square
+from tensorjit.backends.llvm.vmath.lanes import F64, LITTLE, Lane, fma, horner, polynomial, rare, select, square
 
 Finish: TypeAlias = Callable[[Lane], Lane]
 
 EXP = {64: table.EXP_64, 32: table.EXP_32}
-EXP2 = {64: table.EXP2_64, 32: table.EXP2_32}
 LN2 = {64: table.LN2_64, 32: table.LN2_32}
 LOG2_E = table.LOG2_E_64[0]
 ALWAYS_NORMAL = {64: 708.0, 32: 87.0}  # |x| up to here: e^x is a normal number
@@ -49,11 +48,16 @@ def exp2(x: Lane) -> Lane:
     (y,) = rare(extreme, [x], lambda: [clamped(x, magnitude, PAST_RANGE_2[form.bits])])
     shifted = y + form.magic
     r = y - (shifted - form.magic)
-    high, low = LN2[form.bits]
-    squared = square(r)
-    curve = fma(squared, polynomial(r, EXP2[form.bits], squared), fma(r, low, LITTLE[form.bits]))
-    near = fma(r, high, curve) + 1.0
+    near = _power_64(r) if form is F64 else fma(r, horner(r, table.EXP2_SHORT_32), 1.0)
     return scaled_rarely(near, shifted, extreme, lambda result: past_infinity(x, magnitude, result))
+
+
+def _power_64(r: Lane) -> Lane:
+    """2^r for |r| <= 1/2, which takes 1 + r log 2 as a sum."""
+    high, low = LN2[64]
+    squared = square(r)
+    curve = fma(squared, polynomial(r, table.EXP2_64, squared), fma(r, low, LITTLE[64]))
+    return fma(r, high, curve) + 1.0
 
 
 def clamped(x: Lane, magnitude: Lane, limit: float) -> Lane:

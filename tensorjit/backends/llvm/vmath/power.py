@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from tensorjit.backends.llvm.vmath import coefficients as table
 from tensorjit.backends.llvm.vmath.exponential import ALWAYS_NORMAL, LN2, LOG2_E, PAST_RANGE, scaled, scaled_in_steps
-from tensorjit.backends.llvm.vmath.lanes import Lane, fma, lookup, nan_of, polynomial, positive_finite, rare, select, strictly
+from tensorjit.backends.llvm.vmath.lanes import F32, Lane, fma, lookup, nan_of, polynomial, positive_finite, rare, select, strictly
 from tensorjit.backends.llvm.vmath.logarithm import (
     LN2_SHORT,
     Piece,
@@ -132,7 +132,8 @@ def _log(number: Piece) -> Sum:
     tail = [-2.0 * c for c in TAIL[r.format.bits]]
     curve = (r * square) * polynomial(r, tail, r * r)
     low = ((first_low + second_low) + (rest + fma(half, r, -square))) + curve
-    return Sum(*fast_sum(second, low))
+    # for f32 low is within 2^-10 of second, which the exponential can do with
+    return Sum(second, low) if r.format is F32 else Sum(*fast_sum(second, low))
 
 
 def _times(y: Lane, number: Sum) -> Sum:
@@ -160,10 +161,7 @@ def _exp_rarely(e: Sum) -> Lane:
     first = fma(n, -long, high)  # exact
     r, lost = fast_sum(first, fma(n, -short, low))
     squared = r * r
-    tail = fma(squared, polynomial(r, EXPM1[form.bits], squared), fma(r, lost, lost))
-    # the logarithm has used up a third of the last place: here but the last sum may round
-    one, one_low = fast_sum(r.constant(1.0), r)
-    near = one + (one_low + tail)
+    near = (r + fma(squared, polynomial(r, EXPM1[form.bits], squared), lost)) + 1.0
     quick = scaled(near, shifted)
     (result,) = rare(extreme, [quick], lambda: [scaled_in_steps(near, shifted)])
     return result
