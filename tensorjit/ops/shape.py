@@ -697,7 +697,8 @@ def _cumulative(name: str) -> Rule:
         to = accumulator(b.strong_dtype(x), given)
         keywords: dict[str, Any] = {} if given is None else {"dtype": given.numpy.name}
         if isinstance(axis, Static) and axis.value is None:
-            return finish(b, _call(b, f"ndarray.{name}", (x,), to, (dims.product(_shape(x)),), **keywords), out)
+            flat = ArrayType(to, (dims.product(_shape(x)),))
+            return finish(b, b.library(f"numpy.ndarray.{name}", (x,), flat, **keywords), out)
         return finish(b, _like(b, f"ndarray.{name}", x, to, axis=_axis(b, axis, b.rank(x)), **keywords), out)
 
     return rule

@@ -306,3 +306,9 @@ def test_min_and_max_of_an_array_pass_over_nan(dtype: str) -> None:
 def test_a_list_has_no_shape() -> None:
     f = module("def f(x):\n    y = [x, x]\n    return y.shape\n")["f"]
     hold(f, lambda: (1.0,))
+
+
+@pytest.mark.parametrize("text", ["np.cumsum(x, dtype='f4')", "x.cumsum(dtype=np.int64)", "np.cumprod(x, dtype='f4', axis=0)"])
+def test_cumulative_sums_in_a_given_dtype(text: str) -> None:
+    f = module(f"def f(x):\n    return {text}\n")["f"]
+    hold(f, lambda: (np.arange(6.0).reshape(2, 3),), lambda: (np.arange(6, dtype="i1"),))
