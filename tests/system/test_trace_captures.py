@@ -653,10 +653,34 @@ def test_containers_that_are_not_followed_warn(make: Callable[[], Any]) -> None:
     held(traced, lambda x: x * len(state.things), X)
 
 
+@pytest.mark.parametrize(
+    "make", [set, collections.OrderedDict, collections.deque, lambda: collections.defaultdict(list), type("Mine", (dict,), {})]
+)
+def test_containers_that_are_not_followed_do_not_leak_tracers(make: Callable[[], Any]) -> None:
+    things = make()
+
+    def function(x: Any) -> Any:
+        if isinstance(things, set):
+            things.add(x.shape[0])
+        elif isinstance(things, dict):
+            things["last"] = x
+        else:
+            things.append(x)
+        return x * len(things)
+
+    with pytest.warns(tj.TracerWarning) as caught:
+        traced = tj.trace(function, X, check_trace=False)
+    assert any("is changed in the trace only" in str(w.message) for w in caught)
+    assert len(things) == 0
+    np.testing.assert_array_equal(traced(X), X)
+    assert len(things) == 0
+
+
 def test_an_array_from_out_of_sight_warns() -> None:
     box = iter([np.ones(4)] * 100)
     with pytest.warns(tj.TracerWarning, match="followed as the object that it is now"):
-        tj.trace(lambda x: x * next(box), X, check_trace=False)
+        with pytest.warns(tj.TracerWarning, match="`box`, a list_iterator, is followed as it is now"):
+            tj.trace(lambda x: x * next(box), X, check_trace=False)
 
 
 class Physics:

@@ -17,6 +17,7 @@ find different things part there. What the function sets (attributes, globals, n
 from __future__ import annotations
 
 import builtins
+import copy
 import dis
 import enum
 import functools
@@ -117,6 +118,7 @@ class Substitute:
         self._cells: dict[int, tuple[str, CellType, CellType, Any]] = {}
         self._kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # by source: an object, and what stands for it
         self._classes: dict[type, type | None] = {}
+        self._copies: list[tuple[Source, Any, list[Any]]] = []
         self._scanned: set[int] = set()
 
     # -- functions ---------------------------------------------------------------------------------------------
@@ -154,15 +156,15 @@ class Substitute:
             if cell in fresh:
                 self._cells[id(cell)] = (name, cell, CellType(), MISSING)
         cells = closure and tuple(self._cells[id(cell)][2] for cell in closure)
-        copy = FunctionType(function.__code__, self._space(function), function.__name__, None, cells)
-        self._functions[id(function)] = (function, copy)
+        made = FunctionType(function.__code__, self._space(function), function.__name__, None, cells)
+        self._functions[id(function)] = (function, made)
         for cell in fresh:  # not before: one of them may hold the function
             self._fill(*self._cells[id(cell)])
-        copy.__defaults__ = function.__defaults__ and tuple(self.constant(d, "a default") for d in function.__defaults__)
-        copy.__kwdefaults__ = function.__kwdefaults__ and {k: self.constant(d, k) for k, d in function.__kwdefaults__.items()}
-        copy.__dict__.update(function.__dict__)
-        copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
-        return copy
+        made.__defaults__ = function.__defaults__ and tuple(self.constant(d, "a default") for d in function.__defaults__)
+        made.__kwdefaults__ = function.__kwdefaults__ and {k: self.constant(d, k) for k, d in function.__kwdefaults__.items()}
+        made.__dict__.update(function.__dict__)
+        made.__qualname__, copy.__module__ = function.__qualname__, function.__module__
+        return made
 
     def _users(self, module: str) -> bool:
         return is_users(module, self._compiled)
@@ -188,6 +190,10 @@ class Substitute:
         for space in self._globals.values():
             for name in space.stored():
                 self.changed(Source("global", space.original, name))
+        for source, made, before in self._copies:
+            now = _items(made)
+            if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True)):
+                self.changed(source)
         for _, made in list(self._kept.values()):
             if isinstance(made, Proxy):
                 tell_all(made)
@@ -224,7 +230,9 @@ class Substitute:
         self.same_object(source, value)
         if isinstance(value, type):
             self.class_read(value)
-        elif isinstance(value, _CHANGING) or self._librarys(type(value)):
+        elif isinstance(value, _CHANGING):
+            return self._followed(source, value, self._copied)
+        elif isinstance(value, Iterator) or self._librarys(type(value)):
             self.unfollowed(f"`{source.shown}`, a {type(value).__name__},")
         return value if found is None else found
 
@@ -251,6 +259,13 @@ class Substitute:
     def _proxy(self, source: Source, value: Any) -> Any:
         made: Any = object.__new__(self._classes[type(value)])  # type: ignore[arg-type]
         object.__setattr__(made, "_tj_state", State(self, source, value))
+        return made
+
+    def _copied(self, source: Source, value: Any) -> Any:
+        """A container that is not followed, so that what is put in it stays in this run."""
+        self.unfollowed(f"`{source.shown}`, a {type(value).__name__},")
+        made = copy.copy(value)
+        self._copies.append((source, made, _items(value)))
         return made
 
     def _list(self, source: Source, value: Any) -> Any:
@@ -389,6 +404,10 @@ def _is_itself(name: str, value: Any) -> bool:
         return True
     module = getattr(value, "__module__", None) if callable(value) and not isinstance(value, FunctionType) else None
     return module in ("numpy", "builtins", "math") and getattr(value, "__name__", None) == name
+
+
+def _items(container: Any) -> list[Any]:
+    return [x for item in container.items() for x in item] if isinstance(container, dict) else list(container)
 
 
 def _names(code: CodeType) -> set[str]:
