@@ -7,16 +7,16 @@
 
 Recorded are operators, ufuncs, NumPy functions, methods, indexing and the creation functions. Sizes are
 symbolic. A value that Python demands as a bool, an int or a float becomes a guard, with a TracerWarning.
-Arrays, numbers and strings that the function reads from its globals, its closure, a module or the object that
-it is a method of are inputs and guards as well (`tracing.substitute`). What nothing shows is not recorded:
-random numbers, the time, plain numbers in objects further away; they are constants of the trace. (Arrays that were made by code
-out of sight do warn.) `check_repeat` finds what changes from run to run.
+What the function reads from outside (globals, its closure, objects, lists, dictionaries) is read again at each
+call: arrays are inputs, numbers and all else guards (`tracing.substitute`). What no place shows is not recorded:
+random numbers, the time, what a library computes; they are constants of the trace, and `check_repeat` finds those
+that change from run to run.
 
 The graph may hold, beside the ops of `tensorjit.frontend.script`:
 
 * ``numpy {name}``: a function or class of NumPy or of the builtins by its path, or GuardError
-* ``capture {index}``: the object that `tree.captures[index]` reads: an array (an implicit input), a compiled
-  function
+* ``capture {index, of}``: what `tree.captures[index]` reads: an array (an implicit input), a class or a function that
+  a guard looks at, a compiled function; `of` says for people where it is
 """
 
 from __future__ import annotations
