@@ -22,6 +22,7 @@ from tensorjit.backends.llvm.vmath.lanes import (
 from tensorjit.backends.llvm.vmath.logarithm import (
     at_the_edge,
     exponent_bias,
+    log_of_normal_sum,
     log_of_sum,
     normalised,
     not_positive_normal,
@@ -201,34 +202,36 @@ def _arc(size: Lane, linear: Lane) -> tuple[Lane, Lane, Lane, Lane]:
 
 def arcsinh(x: Lane) -> Lane:
     """Inverse hyperbolic sine, log(x + sqrt(x^2 + 1))."""
-    form = x.format
     size = _size(x)
     linear = _is_linear(size)
-    steep = size.bits().signed(">", form.word(STEEP[form.bits]))
+    steep = size.bits().signed(">", x.format.word(STEEP[x.format.bits]))
     a = select(linear | steep, 1.0, size)
     squared, squared_low = full_product(a, a)
     w, w_low = full_sum(squared, 1.0)
     root, root_low = square_root(w, w_low + squared_low)
     high, low = fast_sum(root, a)
-    u, u_low = select(steep, size, high), select(steep, 0.0, low + root_low)
-    result = log_of_sum(u, u_low, steep)
-    return _signed(select(linear, size, result), x)
+    result = log_of_normal_sum(high, low + root_low, exponent_bias(high))
+    (result,) = rare(steep, [select(linear, size, result)], lambda: [_log_of_twice(size)])
+    return _signed(result, x)
 
 
 def arccosh(x: Lane) -> Lane:
-    """Inverse hyperbolic cosine, log(x + sqrt(x^2 - 1))."""
+    """Inverse hyperbolic cosine, log(x + sqrt(x^2 - 1)), the root being that of (x - 1) (x + 1)."""
     form = x.format
-    steep = x.bits().signed(">", form.word(STEEP[form.bits]))
-    outside = x.compared("olt", 1.0)
-    a = select(steep | outside, 1.0, x)
-    squared, squared_low = full_product(a, a)
-    w, w_low = fast_sum(squared, -1.0)
-    w, w_low = fast_sum(w, w_low + squared_low)
-    root, root_low = square_root(w, w_low)
+    one = form.word(1.0)
+    unusual = (x.bits() - one).unsigned(">", form.word(STEEP[form.bits]) - one)
+    a = select(unusual, 1.0, x)
+    less, more = a - 1.0, a + 1.0  # the first is exact
+    w, w_low = full_product(less, more)
+    root, root_low = square_root(w, fma(less, 1.0 - (more - a), w_low))
     high, low = fast_sum(a, root)
+    result = log_of_normal_sum(high, low + root_low, exponent_bias(high))
     # the logarithm of -1 is NaN and raises what the argument deserves
-    u = select(outside, -1.0, select(steep, x, high))
-    return log_of_sum(u, select(steep, 0.0, low + root_low), steep)
+    return rare(unusual, [result], lambda: [_log_of_twice(select(x.compared("olt", 1.0), -1.0, x))])[0]
+
+
+def _log_of_twice(x: Lane) -> Lane:
+    return log_of_sum(x, x.constant(0.0), x.bits().signed(">", 0))
 
 
 def arctanh(x: Lane) -> Lane:
@@ -240,8 +243,7 @@ def arctanh(x: Lane) -> Lane:
     a = select(linear | outside, 0.5, size)
     one = a.constant(1.0)
     u, u_low = quotient_parts(fast_sum(one, a), fast_sum(one, -a))
-    u, u_low = fast_sum(u, u_low)
-    half = log_of_sum(u, u_low) * 0.5
+    half = log_of_normal_sum(u, u_low, exponent_bias(u)) * 0.5
     result = select(linear, size, half)
     (result,) = rare(outside, [result], lambda: [_past_one(size, outside, result)])
     return _signed(result, x)

@@ -149,23 +149,27 @@ def log1p(x: Lane) -> Lane:
 
 
 def log_of_sum(high: Lane, low: Lane, doubled: Lane | None = None) -> Lane:
-    """log(high + low), with log's limits and flags for high; of twice that in the lanes of doubled.
-
-    The error is relative to high + low - 1, where that is the smaller.
-    """
-    form = high.format
+    """log(high + low), with log's limits and flags for high; of twice that in the lanes of doubled."""
     odd = not_positive_normal(high)
     y, rest = rare(odd, [high, low], lambda: [select(odd, 1.0, high), select(odd, 0.0, low)])
     bias: Lane | float = exponent_bias(high)
     if doubled is not None:
         bias = select(doubled, high.constant(exponent_bias(high, -1)), exponent_bias(high))
-    number = piece(y, bias)
-    # rest / (1 + fraction) to a few bits; rest is a rounding error of high
-    share = (rest * number.shrink) * number.c
-    first, second = log_parts(number, NATURAL[form.bits])
-    result = first + fma(share, fma(number.r, -0.25, 0.25), second)
+    result = log_of_normal_sum(y, rest, bias)
     (result,) = rare(odd, [result], lambda: [at_the_edge(high, result)])
     return result
+
+
+def log_of_normal_sum(high: Lane, low: Lane, bias: Lane | float) -> Lane:
+    """log(high + low), where high is normal and low some units in its last place; bias as `exponent_bias`.
+
+    The error is relative to high + low - 1, where that is the smaller.
+    """
+    number = piece(high, bias)
+    # low / (1 + fraction) to a few bits
+    share = (low * number.shrink) * number.c
+    first, second = log_parts(number, NATURAL[high.format.bits])
+    return first + fma(share, fma(number.r, -0.25, 0.25), second)
 
 
 def _of_positive(x: Lane, formula: Callable[[Lane, Lane], Lane]) -> Lane:
