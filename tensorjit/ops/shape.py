@@ -446,7 +446,7 @@ def _repeat(b: TypedBuilder, a: Abstract, repeats: Abstract, axis: Abstract = NO
     if b.rank(repeats) or isinstance(repeats, Sequence_):
         b.refuse("np.repeat with a number of repeats for each element", "give one number")
     along, count = _axis(b, axis, b.rank(x)), b.dim(repeats)
-    b.check("ge", count, 0, "ValueError", "repeats may not contain negative values.")
+    b.check("ge", count, 0, "ValueError", "negative dimensions are not allowed")
     shape = _shape(x)
     if along == len(shape) - 1:  # rows of a few equal elements: NumPy's loop is made for them, a kernel is not
         result = ArrayType(b.strong_dtype(x), (*shape[:-1], shape[-1] * count))
@@ -603,7 +603,6 @@ def _frexp(b: TypedBuilder, x: Abstract) -> Abstract:
         return Sequence_((x, x))
     (dtype,) = loop.inputs
     value = b.value(b.load(b.value(given)) if b.is_array(given) and not b.rank(given) else given)
-    value = b.value(b.cast(value, dtype))
     types: list[Type] = [ScalarType(dtype), ScalarType(I32)]
     if isinstance(value.type, ArrayType):
         types = [ArrayType(d, value.type.shape, value.type.layout) for d in (dtype, I32)]

@@ -249,6 +249,16 @@ def test_a_library_result_in_another_form_is_converted(function: str, given: Typ
     no_leak(compiled(graph), arg)
 
 
+def test_a_scalar_of_a_library_is_not_made_twice() -> None:
+    g = G(VECTOR)
+    total = g.op("library", *g.params, type=NP_F64, function="numpy.sum")
+    same = g.op("library", total, type=NP_F64, function="numpy.positive")
+    function = compiled(g.ret(total, total, same, structure=("tuple", "value", "value", "value")))
+    first, second, third = function(X)
+    assert first is second and first == third == X.sum() and type(third) is np.float64
+    no_leak(function, X)
+
+
 def test_a_library_result_with_other_strides_is_copied() -> None:
     n, m = (symbol(c) for c in "nm")
     g = G(ArrayType(F64, (n, m)), symbols={"n": (0, 0), "m": (0, 1)})

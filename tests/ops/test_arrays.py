@@ -293,6 +293,25 @@ def test_an_array_that_is_contiguous_already_is_given_back(function: Any, backen
         np.testing.assert_array_equal(found, x)
 
 
+def test_frexp_of_any_dtype(check: Any) -> None:
+    for dtype in "?bhilBHefd":
+        use(check, np.frexp, np.array([[3, 1, 2], [1, 1, 0]]).astype(dtype))
+        use(check, np.frexp, np.array(3).astype(dtype))
+    use(check, np.frexp, 3)
+    use(check, np.frexp, 0.3)
+
+
+def test_repeat_of_the_last_axis(check: Any) -> None:
+    for dtype in "?hdD":
+        x = np.array([[3, 1, 2], [1, 1, 0]]).astype(dtype)
+        for count in (0, 1, 3):
+            for axis in (None, 0, 1, -1):
+                use(check, np.repeat, x, count, axis)
+            use(check, np.repeat, x[0, ::2], count)
+    check(lambda b, a, n: b.call("repeat", a, n), np.repeat, M[0], 3)
+    check(lambda b, a, n: b.call("repeat", a, n), np.repeat, M[0], -3)
+
+
 def test_library(check: Any) -> None:
     for dtype in "?bhLefdD":
         x = np.array([[3, 1, 2], [1, 1, 0]]).astype(dtype)

@@ -129,6 +129,7 @@ class Driver:
         self.conditional = 0  # depth of ifs
         self.released = False  # the GIL may be, in a loop around
         self.side = self.base = "numpy"  # whose flags are raised now, and at the ends of blocks
+        self.boxed: dict[Value, ir.Value] = {}  # NumPy scalars that came as objects, which the call owns
         self.nullable: set[int] = set()  # ids of registers: the object of an array that may have none
         self.kernels: dict[str, tuple[Kernel, ir.Function]] = {}
         self.memory = _Memory(graph) if self.wants_pipeline else None
@@ -339,6 +340,8 @@ class Driver:
         item = self.env[value]
         if isinstance(value.type, ArrayType):
             return self.array_object(item)
+        if value in self.boxed:
+            return self.boxed[value]
         assert isinstance(value.type, ScalarType)
         boxed = self.host.box(_as_scalar(self.host, value.type, item))
         self.host.own(boxed)
@@ -762,6 +765,8 @@ def _unpack(d: Driver, op: Op, v: Value, found: ir.Value) -> None:
         scalar = _unless(d, d.host.is_scalar(found, dtype), functools.partial(_as_scalar_of, dtype), found)
         got = d.host.load_scalar(scalar, dtype)
         d.env[v] = _pair(d.emit, got) if t.dtype.kind == "c" else got
+        if not t.python:
+            d.boxed[v] = scalar
         return
     exact = d.host.is_array(found, dtype, t.rank, flags=ARRAY_ALIGNED | _CONTIGUOUS[t.layout])
     checked = _unless(d, exact, functools.partial(_as_form, t.rank, dtype, t.layout), found)
@@ -795,9 +800,9 @@ def _result(d: Driver, structure: Any, values: Iterator[Value]) -> ir.Value:
     """A new reference to the result of a structure."""
     if structure == "value":
         value = next(values)
-        if isinstance(value.type, ScalarType):
+        if isinstance(value.type, ScalarType) and value not in d.boxed:
             return d.host.box(_as_scalar(d.host, value.type, d.env[value]))
-        thing = d.array_object(d.env[value])
+        thing = d.box(value)
     elif structure[0] == "param":
         thing = d.args[structure[1]].object
     elif structure[0] == "const":
