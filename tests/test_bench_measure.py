@@ -38,6 +38,8 @@ def test_a_loss_is_beyond_noise(bench: Any) -> None:
 
     assert row(1.1).loses()
     assert not row(1.04).loses()
+    disturbed = bench("measure").Row("s", "c", {"tensorjit": [0.9, 3.0, 4.0], "NumPy": [1.0, 1.0, 1.0]})
+    assert not disturbed.loses()
 
 
 def test_goals(bench: Any) -> None:
