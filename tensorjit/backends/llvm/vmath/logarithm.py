@@ -137,15 +137,14 @@ def log10(x: Lane) -> Lane:
 
 def log1p(x: Lane) -> Lane:
     """log(1 + x); 1 + x is a sum of two numbers."""
-    form = x.format
-    steep = x.bits().signed(">", form.word(2.0 ** (form.fraction + 2)))
-    a = select(steep, 0.0, x)  # infinity would raise invalid
+    odd = not_positive_normal(x + 1.0)
+    a = select(odd, 0.0, x)  # infinity would raise invalid
     high = a + 1.0
     # Knuth's error of a sum, without the half that is zero
-    low = select(a.bits().signed("<", form.word(1.0)), a - (high - 1.0), 1.0 - (high - a))
-    result = log_of_sum(select(steep, x, high), low)
-    linear = (x.bits() & form.magnitude).signed("<", form.word(2.0 ** (-form.fraction - 2)))
-    return select(linear, x, result)
+    low = select(a.bits().signed("<", x.format.word(1.0)), a - (high - 1.0), 1.0 - (high - a))
+    result = log_of_normal_sum(high, low, exponent_bias(x))
+    (result,) = rare(odd, [result], lambda: [at_the_edge(x + 1.0, result)])
+    return (result.bits() | x.bits() & x.format.sign).floats()  # where x is -0
 
 
 def log_of_sum(high: Lane, low: Lane, doubled: Lane | None = None) -> Lane:
