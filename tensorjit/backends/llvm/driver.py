@@ -244,7 +244,10 @@ class Driver:
         assert lowered is not None, f"{op.name} has no lowering for {loop}"
         result = self.env[op.result] = eval_expr(self.emit, lowered, registers)
         if op.attrs.get("checked"):
-            self.host.note_overflow(overflows(self.emit, op.name, loop.output.kind == "i", [*registers.values()], result))
+            given = [*registers.values()]
+            carried = any(isinstance(r, ir.PhiInstr) for r in given)
+            overflow = overflows(self.emit, op.name, loop.output.kind == "i", given, result, carried=carried)
+            self.host.note_overflow(overflow, rare=carried)
 
     def convert(self, register: Register, source: DType, to: DType) -> Register:
         """A scalar cast to another dtype, as astype."""

@@ -70,11 +70,19 @@ class Sides:
         return "python" if self.mixed and self._found(*op.blocks) == {"python"} else "numpy"
 
 
-def overflows(b: ir.IRBuilder, name: str, signed: bool, operands: Sequence[ir.Value], result: ir.Value) -> ir.Value:
-    """Whether an integer `result` is not the true one (i1). Made of plain operations where it can be: LLVM turns loops over
-    those into vectors, and not ones over `llvm.*.with.overflow`."""
+def overflows(
+    b: ir.IRBuilder, name: str, signed: bool, operands: Sequence[ir.Value], result: ir.Value, *, carried: bool = False
+) -> ir.Value:
+    """Whether an integer `result` is not the true one (i1).
+
+    Made of plain operations, for LLVM turns loops over those into vectors, and not ones over `llvm.*.with.overflow`; but a sum
+    that a loop carries from turn to turn (`carried`) is none anyway.
+    """
     zero = ir.Constant(result.type, 0)
     x, y = operands[0], operands[-1]
+    if carried and name in ("add", "subtract"):
+        sign, short = "s" if signed else "u", name[:3]
+        return b.extract_value(getattr(b, f"{sign}{short}_with_overflow")(x, y), 1)
     match name:
         case "multiply":
             return _product_overflows(b, signed, x, y, result)

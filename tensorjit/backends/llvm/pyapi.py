@@ -749,12 +749,17 @@ class HostBuilder:
             seen = self.emit.or_(self.emit.load(field, typ=I32), self._numpy_flags(self._read_fp_word()))
             self.emit.store(seen, field)
 
-    def note_overflow(self, overflows: ir.Value) -> None:
-        """Report an overflow in the end, if `overflows` (i1) holds: integers raise no flag of the processor."""
+    def note_overflow(self, overflows: ir.Value, *, rare: bool) -> None:
+        """Report an overflow in the end, if `overflows` (i1) holds: integers raise no flag of the processor. `rare`: by a branch,
+        which keeps what is noted off the path, but a loop from becoming vectors."""
         if self._overflow is None:
             self._overflow = stack_room(self._setup, I1, name="overflow")
             self._setup.store(I1(0), self._overflow)
-        self.emit.store(self.emit.or_(self.emit.load(self._overflow, typ=I1), overflows), self._overflow)
+        if rare:
+            with self.emit.if_then(overflows, likely=False):
+                self.emit.store(I1(1), self._overflow)
+        else:
+            self.emit.store(self.emit.or_(self.emit.load(self._overflow, typ=I1), overflows), self._overflow)
 
     def fp_pin(self, value: ir.Value) -> ir.Value:
         """The same scalar float, certainly computed before any later `fp_collect` or the end."""
