@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 import tensorjit as tj
+from tensorjit.passes.specialise.state import _canonical as remembered
 from tests.system.harness import BACKENDS, compare, observe
 
 X = np.arange(1.0, 5.0)
@@ -1090,3 +1091,57 @@ def test_decorated_functions_and_partials(silent: None) -> None:
         setting(state.method.__self__.cell, "alpha", 9.0),
         setting(state, "method", Model().largest),
     )
+
+
+def counted(x: Any) -> Any:
+    counted.calls += 1  # type: ignore[attr-defined]
+    return x * counted.scale + counted.w  # type: ignore[attr-defined]
+
+
+def test_attributes_of_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counted, "calls", 0, raising=False)
+    monkeypatch.setattr(counted, "scale", 2.0, raising=False)
+    monkeypatch.setattr(counted, "w", np.ones(4), raising=False)
+    with pytest.warns(tj.TracerWarning, match="`counted.calls` is outside of the function"):
+        traced = tj.trace(counted, X, check_trace=False)
+    assert counted.calls == 0  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tj.TracerWarning)
+        for scale in (2.0, 3.0):
+            for w in (np.ones(4), X):
+                monkeypatch.setattr(counted, "scale", scale)
+                monkeypatch.setattr(counted, "w", w)
+                np.testing.assert_array_equal(traced(X), X * scale + w)
+    assert traced.paths == 2
+
+
+def test_a_number_that_always_changes_is_not_remembered_for_ever(quiet: None) -> None:
+    state = Holder(step=0.0)
+    traced = tj.trace(lambda x: x * state.step, X, check_trace=False, backend="reference")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tj.FallbackWarning)
+        for step in range(100):
+            state.step = float(step)
+            np.testing.assert_array_equal(traced(X), X * step)
+        before = len(remembered)
+        for step in range(100, 120):
+            state.step = float(step)
+            np.testing.assert_array_equal(traced(X), X * step)
+    assert len(remembered) == before
+
+
+def test_errors_of_containers_are_pythons(silent: None) -> None:
+    state = Holder(items=[1.0], table={"a": 1.0})
+    functions: list[Callable[[Any], Any]] = [
+        lambda x: x * state.items[3],
+        lambda x: x * state.items["a"],
+        lambda x: x * state.table["b"],
+        lambda x: x * state.absent,
+        lambda x: x * state.items[-2],
+    ]
+    for function in functions:
+        with pytest.raises(Exception) as mine:
+            tj.trace(function, X)
+        with pytest.raises(Exception) as theirs:
+            function(X)
+        assert (type(mine.value), str(mine.value)) == (type(theirs.value), str(theirs.value))

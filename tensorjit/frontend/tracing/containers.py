@@ -7,6 +7,7 @@ of the run sees the change, and the user's object does not.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol, SupportsIndex, final
 
@@ -169,7 +170,9 @@ class List(list[Any]):
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
             return [self._tj_item(k) for k in range(*key.indices(self._tj_size()))]
-        k = key.__index__()
+        if not hasattr(type(key), "__index__"):
+            list.__getitem__(self, key)  # raises what it raises
+        k = operator.index(key)
         if k < 0 or self._tj_items.copied or k >= len(self._tj_items.original):
             size = self._tj_size()
             k = k + size if k < 0 else k

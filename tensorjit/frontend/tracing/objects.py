@@ -14,9 +14,8 @@ import builtins
 import enum
 import functools
 import sys
-from argparse import Namespace
 from collections.abc import Callable, Mapping
-from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, SimpleNamespace
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
 from typing import Any, Final, Protocol, final
 
 from tensorjit.frontend.tracing.containers import Dict, List
@@ -34,6 +33,8 @@ _OWN: Final = frozenset(  # special methods that a proxy has itself, or that mak
 
 
 _NOT_FOLLOWED: Final = frozenset({"__getattribute__", "__tensorjit_function__"})  # what a class with these reads is its own affair
+
+_NAMESPACES: Final = frozenset({("types", "SimpleNamespace"), ("argparse", "Namespace")})  # the standard library's that are followed
 
 
 class Run(Protocol):
@@ -140,7 +141,7 @@ Proxy._tj_class = object  # type: ignore[attr-defined]
 def has_proxies(kind: type, is_users: Callable[[type], bool]) -> bool:
     """Whether objects of a class can be followed: the user's own, made by a class statement, and nothing that C code
     looks into."""
-    if kind in (SimpleNamespace, Namespace):
+    if (kind.__module__, kind.__qualname__) in _NAMESPACES:
         return True
     if isinstance(kind, (_Kind, enum.EnumMeta)) or not is_users(kind) or _names(kind) & _NOT_FOLLOWED:
         return False

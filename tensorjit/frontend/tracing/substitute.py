@@ -118,6 +118,7 @@ class Substitute:
         self._cells: dict[int, tuple[str, CellType, CellType, Any]] = {}
         self._kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # by source: an object, and what stands for it
         self._classes: dict[type, type | None] = {}
+        self._attributes: list[tuple[FunctionType, dict[str, Any]]] = []  # of the copies, as they were
         self._copies: list[tuple[Source, Any, list[Any]]] = []
         self._scanned: set[int] = set()
 
@@ -162,9 +163,16 @@ class Substitute:
             self._fill(*self._cells[id(cell)])
         made.__defaults__ = function.__defaults__ and tuple(self.constant(d, "a default") for d in function.__defaults__)
         made.__kwdefaults__ = function.__kwdefaults__ and {k: self.constant(d, k) for k, d in function.__kwdefaults__.items()}
-        made.__dict__.update(function.__dict__)
-        made.__qualname__, copy.__module__ = function.__qualname__, function.__module__
+        made.__dict__.update({name: self._of_function(function, name) for name in function.__dict__})
+        self._attributes.append((made, dict(made.__dict__)))
+        made.__qualname__, made.__module__ = function.__qualname__, function.__module__
         return made
+
+    def _of_function(self, function: FunctionType, name: str) -> Any:
+        """An attribute of a function."""
+        value = function.__dict__[name]
+        place = Source("attribute", Source("constant", function, function.__name__), name)
+        return value if name.startswith("__") else self.value(place, value)
 
     def _users(self, module: str) -> bool:
         return is_users(module, self._compiled)
@@ -190,6 +198,10 @@ class Substitute:
         for space in self._globals.values():
             for name in space.stored():
                 self.changed(Source("global", space.original, name))
+        for function, attributes in self._attributes:
+            for name in {**attributes, **function.__dict__}:
+                if function.__dict__.get(name, MISSING) is not attributes.get(name, MISSING):
+                    self.changed(Source("attribute", Source("constant", function, function.__name__), name))
         for source, made, before in self._copies:
             now = _items(made)
             if len(now) != len(before) or any(a is not b for a, b in zip(now, before, strict=True)):
@@ -368,7 +380,7 @@ class Substitute:
         self.recorder.captured(source, found)
 
     def keys(self, source: Source, found: tuple[Any, ...]) -> None:
-        self.recorder.captured(source, source.read(), "is")
+        self.recorder.captured(source, canonical(found), "is")
 
     def changed(self, source: Source) -> None:
         self.recorder.warn(

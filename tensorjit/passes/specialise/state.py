@@ -129,20 +129,25 @@ def _read_item(source: Source) -> Any:
 
 def _read_what(source: Source) -> Any:
     found = source.container.find()
-    return canonical(found) if found is MISSING or type(found) in PLAIN else type(found)
+    return _known(found) if found is MISSING or type(found) in PLAIN else type(found)
 
 
 def _read_keys(source: Source) -> Any:
-    return canonical(tuple(source.container.read()))
+    return _known(tuple(source.container.read()))
 
 
 def canonical(value: Any) -> Any:
     """One object for all equal numbers, strings and tuples of the same types, so that `is` tells (1, 0.0) from (True, -0.0).
+    A guard expects it; what is read is it, if any guard expects that.
 
     >>> canonical(float("1.5")) is canonical(float("1.5")), canonical(1) is canonical(True)
     (True, False)
     """
-    return _canonical.setdefault((type(value), repr(value)) if not isinstance(value, tuple) else _shape(value), value)
+    return _canonical.setdefault(_shape(value), value)
+
+
+def _known(value: Any) -> Any:
+    return _canonical.get(_shape(value), value)
 
 
 def _shape(value: Any) -> Any:
