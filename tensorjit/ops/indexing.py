@@ -180,7 +180,7 @@ def _is_integer(b: TypedBuilder, item: Abstract) -> bool:
 
 
 def _checked(b: TypedBuilder, item: Value, size: Dim, axis: int) -> Dim:
-    value = b.cast_scalar(item, PY_INT) if item.type != PY_INT else item
+    value = item if item.type == PY_INT else b.cast_scalar(b.python_int(item), PY_INT)
     found = b.add("index_check", (value,), PY_INT, size=size, axis=axis)
     return b.bind(found, "k", low=0, upper=size - 1)
 
@@ -216,6 +216,8 @@ def _bound(b: TypedBuilder, given: Abstract, size: Dim, default: Dim, low: Dim |
     """A slice bound, counted from the end where it is negative; then not below `low`, and where it was not, not above `high`."""
     if _is(given, None):
         return default
+    if b.dtype_of(given) is BOOL and is_python(given):  # an int, there
+        given = b.call("py_int", given)
     if not _is_integer(b, given):
         b.fail("TypeError", "slice indices must be integers or None or have an __index__ method")
         return default

@@ -81,7 +81,8 @@ def reshaped(b: TypedBuilder, x: Value, given: Sequence[Abstract], order: str = 
         return x
     for s in sizes:
         if s is not None:
-            b.check("ge", s, 0, "ValueError", "negative dimensions not allowed")
+            b.check("ge", s, -1, "ValueError", "negative dimensions not allowed")
+            b.check("ge", s, 0, "tensorjit.errors.TypeInferenceError", "a size is -1 that is no constant: write -1 there")
     if None in sizes:
         b.check("gt", known, 0, "ValueError", message, args)
         missing = _quotient(b, total, known)

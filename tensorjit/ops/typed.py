@@ -307,10 +307,16 @@ class TypedBuilder:
             if x in self.sizes:
                 return self.sizes[x]
             if isinstance(x.type, ScalarType) and x.type.dtype.kind in "iu":
-                value = x if x.type.dtype is I64 else self.cast_scalar(x, PY_INT)
-                self.sizes[x] = new = self.bind(value, "s", low=-dims.INF)
+                self.sizes[x] = new = self.bind(self.python_int(x), "s", low=-dims.INF)
                 return new
         self.refuse(f"{describe(x)} cannot be used as an integer")
+
+    def python_int(self, x: Value) -> Value:
+        """An integer scalar as a Python int; OverflowError for one of uint64 that is none of 64 bits."""
+        assert isinstance(x.type, ScalarType)
+        if x.type.dtype.kind == "u" and x.type.dtype.size == 8:
+            return self.value(self.call("py_int", x))
+        return x if x.type.dtype is I64 else self.cast_scalar(x, PY_INT)
 
     def bind(self, value: Value, prefix: str, low: int, upper: Dim | None = None) -> DimExpr:
         """A new symbol that stands for a Python int of the graph; `low` and `upper` are known to bound it."""

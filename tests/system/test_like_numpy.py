@@ -312,3 +312,29 @@ def test_a_list_has_no_shape() -> None:
 def test_cumulative_sums_in_a_given_dtype(text: str) -> None:
     f = module(f"def f(x):\n    return {text}\n")["f"]
     hold(f, lambda: (np.arange(6.0).reshape(2, 3),), lambda: (np.arange(6, dtype="i1"),))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("body", ["return x[k]", "x[k] = 9\n    return x", "return np.zeros(k)"])
+def test_unsigned_indices_do_not_wrap(body: str, backend: Any) -> None:
+    """x[np.uint64(2**64 - 1)] was x[-1]."""
+    f = tj.script(module(f"def f(x, k):\n    {body}\n")["f"], backend=backend)
+    for k in (2, 4, 2):
+        f(np.arange(5.0), np.uint64(k))
+    with pytest.raises((OverflowError, ValueError)):
+        f(np.arange(5.0), np.uint64(2**64 - 1))
+
+
+def test_bools_are_ints_in_ranges_and_slices() -> None:
+    f = module("def f(x, k):\n    s = 0\n    for i in range(k):\n        s += 1\n    return s, x[k:], x[:k]\n")["f"]
+    hold(f, lambda: (np.arange(3), True), lambda: (np.arange(3), False))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_size_of_minus_one_that_is_not_known(backend: Any) -> None:
+    f = tj.script(module("def f(x, k):\n    return x.reshape(k, 1)\n")["f"], backend=backend)
+    assert f(np.arange(3), np.int8(3)).shape == (3, 1)
+    with pytest.raises(tj.TypeInferenceError, match="write -1 there"):
+        f(np.arange(3), np.int8(-1))
+    with pytest.raises(ValueError, match="negative dimensions not allowed"):
+        f(np.arange(3), np.int8(-2))

@@ -57,7 +57,7 @@ def _asker(name: str, kind: str) -> Callable[..., Any]:
         if type(result) is not wanted:
             result = wanted(result)
         if kind == "i" and not _LEAST <= result < -_LEAST:
-            raise OverflowError(f"Python integer result does not fit 64 bits: {name[3:]}{args}")
+            raise OverflowError(f"Python integer result does not fit 64 bits: {name.split('_', 1)[1]}{args}")
         return result
 
     return ask_python

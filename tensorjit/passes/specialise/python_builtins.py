@@ -12,7 +12,7 @@ from tensorjit.config import is_scripting, is_tracing
 from tensorjit.ir import dims
 from tensorjit.ir.dtypes import F64
 from tensorjit.ir.graph import Value
-from tensorjit.ir.types import ArrayType, ScalarType
+from tensorjit.ir.types import PY_BOOL, ArrayType, ScalarType
 from tensorjit.ops.abstract import Abstract, Mapped, Range, Sequence_, Slice, Static, SymInt, is_static, of
 from tensorjit.ops.typed import describe
 from tensorjit.passes.specialise import operators
@@ -25,6 +25,7 @@ def _range(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) 
     one, zero = Static(1), Static(0)
     if keywords or not 1 <= len(args) <= 3:
         s.b.refuse("range takes one to three arguments")
+    args = [s.b.call("py_int", a) if isinstance(a, Value) and a.type == PY_BOOL else a for a in args]
     for a in args:
         if (isinstance(a, Static) and not isinstance(a.value, (int, np.integer))) or (
             isinstance(a, Value) and getattr(a.type, "dtype", F64).kind not in "iu"
