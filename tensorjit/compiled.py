@@ -9,15 +9,18 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
+import numpy as np
+
 from tensorjit import compiler
 from tensorjit.compiler import CallForm, Executable, Source
-from tensorjit.config import Options, changed, is_tracing
+from tensorjit.config import Options, changed, current, is_tracing
 from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, UnsupportedError
 from tensorjit.ir.graph import Graph
 from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe, of_value
@@ -52,6 +55,7 @@ class Bound:
         return list(leaves(self.values))
 
 
+MAX_PLAIN = 256  # kinds of calls of one function that are remembered not to compile
 Key = tuple[CallForm, Signature, int]  # the number tells versions apart that differ in what was captured
 _recordings = itertools.count(1)  # paths and kinds of arguments recorded so far, by whatever traced function
 _recorded = 0
@@ -75,6 +79,7 @@ class ScriptFunction(NativeCallable):
         functools.update_wrapper(self, function)
         self.__wrapped__ = function
         self._options = dict(options)
+        self._resolved = (current(), changed(self._options))  # the options around it, and what they are with its own
         self._executables: dict[Key, Executable] = {}
         self._recorded_at: dict[Executable, int] = {}  # how many paths there were when it was compiled
         self._static: set[int] = set()
@@ -82,6 +87,7 @@ class ScriptFunction(NativeCallable):
         self._misses = 0
         self._retired_hits = 0
         self._failure: CompileError | None = None
+        self._plain: set[tuple[Any, ...]] = set()  # kinds of calls that cannot be compiled
         self._lock = threading.RLock()
         self._busy = threading.local()
         self._signature = self._signature_of(function)
@@ -108,6 +114,8 @@ class ScriptFunction(NativeCallable):
             recorded = traced_call(self, args, kwargs)
             if recorded is not NotImplemented:
                 return recorded
+        if self._plain and options.fallback == "python" and self._kinds(args, kwargs) in self._plain:
+            return self.__wrapped__(*args, **kwargs)
         try:
             bound = self._bind(args, kwargs)
         except TypeError:
@@ -127,7 +135,10 @@ class ScriptFunction(NativeCallable):
             self._busy.key = None
 
     def _chosen(self) -> Options:
-        return changed(self._options)
+        around = current()
+        if self._resolved[0] is not around:
+            self._resolved = (around, changed(self._options))
+        return self._resolved[1]
 
     def _runs_natively(self) -> bool:
         chosen = self._chosen()
@@ -135,7 +146,16 @@ class ScriptFunction(NativeCallable):
 
     def _fall_back(self, error: CompileError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._note_failure(error)
+        if len(self._plain) >= MAX_PLAIN:
+            self._plain.clear()
+        self._plain.add(self._kinds(args, kwargs))
         return self.__wrapped__(*args, **kwargs)
+
+    def _kinds(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """What tells calls that cannot be compiled from others, in about a microsecond. Coarser than a signature: what it confuses
+        runs as plain Python too, and right."""
+        exact = bool(self._static)
+        return (*kwargs, *(_kind(a, exact) for a in (*args, *kwargs.values())))
 
     def _note_failure(self, error: CompileError) -> None:
         if self._failure is None:
@@ -318,18 +338,34 @@ class ScriptFunction(NativeCallable):
             self._recorded_at.clear()
             self._misses = self._retired_hits = 0
             self._failure = None
+            self._plain.clear()
 
     def __repr__(self) -> str:
         return f"<tensorjit {type(self).__name__} {self.__name__}>"
 
-    # -- copies and pickles: made again from the function --------------------------------------------------------
+    # -- copies and pickles: found by name as functions are, or made again from the function ---------------------
 
     def __reduce_ex__(self, protocol: object) -> Any:
+        if self._is_found():
+            return self.__qualname__
         return type(self), (self.__wrapped__, self._options)
+
+    def _is_found(self) -> bool:
+        """Whether this object stands where its function's name says: it was decorated, and the plain function is not to be found."""
+        found: Any = sys.modules.get(self.__module__)
+        for name in self.__qualname__.split("."):
+            found = getattr(found, name, None)
+        return found is self
 
     def __tensorjit_function__(self) -> Any:
         """What stands for this object inside another compiled function."""
         return self.__wrapped__
+
+
+def _kind(value: Any, exact: bool) -> Any:
+    if type(value) is np.ndarray:
+        return value.dtype, value.ndim
+    return (type(value), value) if exact and isinstance(value, (int, str, type(None))) else type(value)
 
 
 def _hits(executable: Executable) -> int:

@@ -387,6 +387,17 @@ def test_copies_and_pickles() -> None:
     assert tj.script(axpy) is f
 
 
+@tj.script
+def decorated(x: Any) -> Any:
+    return x + 1.0
+
+
+def test_a_decorated_function_is_pickled_by_its_name() -> None:
+    assert pickle.loads(pickle.dumps(decorated)) is decorated
+    assert copy.copy(decorated) is decorated
+    assert copy.deepcopy([decorated])[0] is decorated
+
+
 def test_methods() -> None:
     s = Scaled()
     with pytest.raises(TypeError, match="takes 2 positional arguments but 3 were given"):
@@ -513,6 +524,23 @@ def test_fallback() -> None:
         assert f([1, 3, 2]) == [3, 2, 1]
     with pytest.raises(tj.CompileError):
         tj.script(unknown, cache_size=64)([1, 3, 2])
+
+
+def test_what_cannot_be_compiled_is_not_tried_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def either(x: Any) -> Any:
+        return np.unique(x) if x.ndim == 1 else x + 1
+
+    f = tj.script(either, fallback="python")
+    with pytest.warns(tj.FallbackWarning):
+        f(np.ones(3))
+    assert not difference(f(np.ones((2, 2))), np.full((2, 2), 2.0))
+    assert f.cache_info().currsize == 1
+    monkeypatch.setattr(f, "_bind", None)  # what compiling begins with
+    assert not difference(f(np.array([2.0, 1.0, 2.0])), np.array([1.0, 2.0]))
+    monkeypatch.undo()
+    f.cache_clear()
+    with pytest.warns(tj.FallbackWarning):
+        f(np.ones(3))
 
 
 def test_options_change_between_calls() -> None:
