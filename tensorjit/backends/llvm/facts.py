@@ -30,6 +30,7 @@ __all__ = [
     "lanes",
     "multiplier",
     "narrows",
+    "reads",
     "reduction_lanes",
     "statements",
     "stored",
@@ -151,6 +152,11 @@ def is_light(body: Iterable[Stmt]) -> bool:
     """Whether memory is what a body waits for: little arithmetic, and no accumulator that sums in some order."""
     body = tuple(body)
     return weight(body) == 1 and not accumulated(body) and not any(isinstance(s, For) and s.reductions for s in statements(body))
+
+
+def reads(loop: For) -> bool:
+    """Whether a loop loads elements at all."""
+    return any(isinstance(node, Load) for stmt in statements(loop.body) for node in _value_nodes(stmt))
 
 
 def narrows(loop: For) -> bool:

@@ -123,9 +123,9 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
 
 def _wants_half_vectors(kernel: Kernel) -> bool:
     """Loops that wait for memory go through half a vector at a time: 10 to 40 % faster out of the first cache, most where
-    arrays are not aligned alike. Comparisons are not: their masks are put together again."""
+    arrays are not aligned alike. Not comparisons, whose masks are put together again, nor what only stores."""
     loops = [s for s in facts.statements(kernel.body) if isinstance(s, For) and s.kind == "vector"]
-    return all(facts.is_light((loop,)) and not facts.narrows(loop) for loop in loops)
+    return all(facts.is_light((loop,)) and facts.reads(loop) and not facts.narrows(loop) for loop in loops)
 
 
 def _calls(function: ir.Function) -> Iterator[ir.CallInstr]:
@@ -451,16 +451,16 @@ class _Writer(Writer):
         lanes, width = facts.lanes(loop), facts.lanes(loop) * times
         if self._copy_or_fill(loop, extent):
             return
-        head = self._lanes_to_alignment(loop, extent)
+        place = self._place_to_align(loop)
         with self._inside(loop):
             self.vector_level = self.level
             if facts.size(loop.body) >= LARGE_BODY:
                 self.width = lanes
                 self._strips(loop, I64(0), extent, lanes, lambda index: self._lanes_turn(loop, index, extent))
-            elif head is None:
+            elif place is None:
                 self._main_and_rest(loop, I64(0), self.b.and_(extent, I64(-width)), extent, width)
             else:
-                self._aligned(loop, head, extent, width)
+                self._aligned(loop, place, extent, width)
             self.width, self.vector_level, self.index = 1, 0, None
 
     def _main_and_rest(self, loop: For, start: ir.Value, middle: ir.Value, stop: ir.Value, width: int) -> None:
@@ -477,36 +477,41 @@ class _Writer(Writer):
         self.width = lanes
         self._few(loop, middle, stop, lanes, lambda index: self._lanes_turn(loop, index, stop))
 
-    def _aligned(self, loop: For, head: ir.Value, extent: ir.Value, width: int) -> None:
-        """Two turns of the same code: the first, left out where nothing is to do, has the masked elements up to an aligned
-        one; the second has the rest."""
-        b = self.b
+    def _aligned(self, loop: For, place: Load | Store, extent: ir.Value, width: int) -> None:
+        """Of long rows, first the masked elements up to an aligned one, by another turn of the same code."""
+        b, zero = self.b, I64(0)
+        entry, long, turn, after = b.block, *(b.append_basic_block(n) for n in ("long", "turn", "after"))
+        whole = b.and_(extent, I64(-width))
+        enough = b.icmp_signed(">=", extent, I64(WORTH_ALIGNING // self.views[place.view].memory.dtype.size))
+        b.cbranch(enough, long, turn)
+        b.position_at_end(long)
+        head = self._lanes_to_alignment(loop, place)
         middle = b.add(head, b.and_(b.sub(extent, head), I64(-width)))
+        long = b.block
+        b.branch(turn)
+        b.position_at_end(turn)
+        # of this turn, and of the next one if there is one
+        first = self.join([(entry, [zero, whole, extent, zero, zero]), (long, [zero, zero, head, head, middle])])
+        start, main, stop, next_start, next_main = first
+        self._main_and_rest(loop, start, main, stop, width)
+        for phi, value in zip(first, (next_start, next_main, extent, next_start, next_main), strict=True):
+            phi.add_incoming(value, b.block)
+        b.cbranch(b.icmp_signed("<", stop, extent), turn, after)
+        b.position_at_end(after)
 
-        def turn(index: ir.Value, _: object) -> tuple[()]:
-            first = self.b.icmp_signed("==", index, I64(0))
-            start, main, stop = (self.b.select(first, x, y) for x, y in ((I64(0), head), (I64(0), middle), (head, extent)))
-            self._main_and_rest(loop, start, main, stop, width)
-            return ()
-
-        from_start = b.icmp_signed("==", head, I64(0))
-        self.repeat(b.zext(from_start, I64), I64(2), 1, (), turn, certain=True)
-
-    def _lanes_to_alignment(self, loop: For, extent: ir.Value) -> ir.Value | None:
-        """How many elements to handle before the widest one that a light loop stores (else loads) is at a whole vector:
-        a store that crosses cache lines takes twice the time. None: it does not matter, or order is what decides."""
+    def _place_to_align(self, loop: For) -> Load | Store | None:
+        """The widest of what a light loop stores (else loads): a store that crosses cache lines takes twice the time. None:
+        it does not matter, or order is what decides."""
         if not facts.is_light((loop,)) or self.assumed is None:
             return None
-        places = facts.walked(loop)
-        if not places:
-            return None
-        b, place = self.b, max(places, key=lambda p: self.views[p.view].memory.dtype.size)
-        size = self.views[place.view].memory.dtype.size
-        room = stack_room(self.setup, PTR)  # through memory: this LLVM miscompiles ptrtoint
+        return max(facts.walked(loop), key=lambda p: self.views[p.view].memory.dtype.size, default=None)
+
+    def _lanes_to_alignment(self, loop: For, place: Load | Store) -> ir.Value:
+        """How many elements there are before the first one at a whole vector."""
+        b, room = self.b, stack_room(self.setup, PTR)  # through memory: this LLVM miscompiles ptrtoint
         b.store(self._first_address(loop, place), room)
         distance = b.and_(b.neg(b.load(room, typ=I64)), I64(facts.VECTOR_BYTES - 1))
-        enough = b.icmp_signed(">=", extent, I64(WORTH_ALIGNING // size))
-        return b.select(enough, b.udiv(distance, I64(size)), I64(0))
+        return b.udiv(distance, I64(self.views[place.view].memory.dtype.size))
 
     def _first_address(self, loop: For, place: Load | Store) -> ir.Value:
         """The address of a place that a loop walks, at the loop's index 0."""
