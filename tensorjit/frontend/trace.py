@@ -105,7 +105,7 @@ def record(
         for static in _statics(root):
             if _by_identity(static):
                 recorder.captured_object(static)
-        substitute = Substitute(recorder)
+        substitute = Substitute(recorder, function)
         copies: dict[int, Any] = {}
         token = ACTIVE.set(recorder)
         try:

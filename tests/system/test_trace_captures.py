@@ -1145,3 +1145,20 @@ def test_errors_of_containers_are_pythons(silent: None) -> None:
         with pytest.raises(Exception) as theirs:
             function(X)
         assert (type(mine.value), str(mine.value)) == (type(theirs.value), str(theirs.value))
+
+
+def test_a_package_with_an_extension_module_is_followed_where_it_is_traced(silent: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    package: Any = types.ModuleType("tests_trace_captures_package")
+    extension = types.ModuleType("tests_trace_captures_package.fast")
+    extension.__file__ = "/nowhere/fast.abi3.so"
+    for module in (package, extension):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(
+        "K = 2.0\nclass Model:\n    def __init__(self):\n        self.a = 3.0\n    def f(self, x):\n        return x * self.a * K",
+        vars(package),
+    )
+    model = package.Model()
+    followed(model.f, setting(model, "a", 5.0), setting(package, "K", 7.0))
+    state = Holder(model=model)
+    with pytest.warns(tj.TracerWarning, match="`state.model`, a Model, is followed as it is now"):
+        tj.trace(lambda x: state.model.f(x), X)

@@ -312,3 +312,4 @@ for _name in ("values", "items", "copy", "__or__", "__reversed__", "__repr__", "
     setattr(Dict, _name, _from_all(dict, _name))
 for _name in ("update", "setdefault", "pop", "popitem", "clear", "__delitem__", "__ior__"):
     setattr(Dict, _name, _changing(dict, _name))
+List.__name__, Dict.__name__ = "list", "dict"  # as messages, and the traced function, should call them

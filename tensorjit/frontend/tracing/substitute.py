@@ -110,10 +110,10 @@ class _Module(ModuleType):
 class Substitute:
     """Makes the copies for one run."""
 
-    def __init__(self, recorder: Captures) -> None:
+    def __init__(self, recorder: Captures, function: Any) -> None:
         self.recorder = recorder
         self._globals: dict[int, Globals] = {}
-        self._compiled = compiled_packages()
+        self._compiled = compiled_packages() - _packages(function)  # whoever has a function traced wants it to be looked into
         self._functions: dict[int, tuple[FunctionType, FunctionType]] = {}
         self._cells: dict[int, tuple[str, CellType, CellType, Any]] = {}
         self._kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # by source: an object, and what stands for it
@@ -408,6 +408,15 @@ _MAKERS: Final[dict[Any, Callable[[Substitute, Source, Any], Any]]] = {
     functools.partial: Substitute._partial,
     _CACHED: Substitute._cached,
 }
+
+
+def _packages(function: Any) -> set[str]:
+    """The packages that a callable, and the object that it is a method of, are from."""
+    if type(function) is functools.partial:
+        return _packages(function.func)
+    inner = function.__func__ if isinstance(function, MethodType) else function
+    modules = [getattr(x, "__module__", None) or "" for x in (inner, type(getattr(function, "__self__", function)))]
+    return {str(m).partition(".")[0] for m in modules} - {"numpy", "tensorjit"}
 
 
 def _is_itself(name: str, value: Any) -> bool:
