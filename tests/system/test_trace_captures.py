@@ -1162,3 +1162,27 @@ def test_a_package_with_an_extension_module_is_followed_where_it_is_traced(silen
     state = Holder(model=model)
     with pytest.warns(tj.TracerWarning, match="`state.model`, a Model, is followed as it is now"):
         tj.trace(lambda x: state.model.f(x), X)
+
+
+def test_equal_objects_are_the_same_where_python_cannot_tell(silent: None) -> None:
+    table = {b"ab": 2.0}
+    state = Holder(key=b"ab", dtype=np.dtype("f4"), text="mode", axes=tuple(range(20)), big=10**30, step=0)
+
+    def function(x: Any) -> Any:
+        y = x.astype(state.dtype) * table[state.key] + len(state.axes) + (state.text == "mode") + (state.big > 5)
+        return y + state.step
+
+    def renewed() -> None:
+        state.key, state.dtype = bytes([97, 98]), np.dtype([("a", "f4")])["a"]
+        state.text, state.axes, state.big = "".join(["mo", "de"]), tuple(range(20)), 10**29 * 10
+
+    traced = tj.trace(function, X)
+    for step in range(4):
+        state.step = step
+        renewed()
+        held(traced, function, X)
+        misses = traced.cache_info().misses
+        renewed()
+        held(traced, function, X)
+        assert traced.cache_info().misses == misses
+    assert traced.paths <= 8

@@ -93,7 +93,7 @@ class _Items:
 
 def is_plain_key(key: Any) -> bool:
     """Whether looking a key up runs no code of the user's."""
-    return type(key) in PLAIN or type(key) is bytes or (type(key) is tuple and all(map(is_plain_key, key)))
+    return type(key) in PLAIN or (type(key) is tuple and all(map(is_plain_key, key)))
 
 
 def _known(key: Any) -> Any:

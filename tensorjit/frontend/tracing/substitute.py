@@ -34,7 +34,7 @@ from tensorjit.frontend.tracing.containers import Dict, List
 from tensorjit.frontend.tracing.intercept import compiled_packages, is_substitute, is_users, substitute_of
 from tensorjit.frontend.tracing.objects import BUILTINS, Proxy, State, has_proxies, make_class, tell_all
 from tensorjit.frontend.tracing.places import user_frame
-from tensorjit.passes.specialise.state import MISSING, PLAIN, Source, canonical
+from tensorjit.passes.specialise.state import MISSING, Source, canonical, is_plain
 
 MAX_TUPLE: Final = 16  # a longer one is guarded by identity
 _CACHED: Final[Any] = type(functools.lru_cache(lambda: None))
@@ -216,7 +216,7 @@ class Substitute:
         """An object that was handed over for good: a default, an argument of a partial, the object of a method."""
         if isinstance(value, type):
             self.class_read(value)
-        if type(value) in PLAIN or isinstance(value, (type, ModuleType)):
+        if is_plain(value) or isinstance(value, (type, ModuleType)):
             return value
         return self.value(Source("constant", value, name), value)
 
@@ -230,7 +230,7 @@ class Substitute:
         self.kind(source, value)
         if type(value) is np.ndarray or isinstance(value, np.generic):
             return self.recorder.captured_array(source, value)
-        if type(value) in PLAIN:
+        if is_plain(value):
             return value
         for kind, make in _MAKERS.items():
             if type(value) is kind:
@@ -345,7 +345,7 @@ class Substitute:
                     self._scan(function)
         for name in sorted(read):
             found = inspect.getattr_static(kind, name, None)
-            if type(found) in PLAIN and found is not None and not name.startswith("__"):
+            if is_plain(found) and found is not None and not name.startswith("__"):
                 place = Source("attribute", Source("constant", kind, kind.__name__), name)
                 self.kind(place, found)
 
@@ -357,7 +357,7 @@ class Substitute:
         for name in sorted(_uses(function.__code__, "LOAD_GLOBAL")):
             found = space.get(name, MISSING)
             source = Source("global", space, name)
-            if type(found) in PLAIN and not name.startswith("__"):
+            if is_plain(found) and not name.startswith("__"):
                 self.kind(source, found)
             elif isinstance(found, FunctionType) and not is_substitute(found):
                 self.kind(source, found)
@@ -370,7 +370,7 @@ class Substitute:
 
     def kind(self, source: Source, value: Any) -> None:
         """The first guard of each place: it holds this number or string, an object of this class, or nothing."""
-        plain = value is MISSING or type(value) in PLAIN
+        plain = value is MISSING or is_plain(value)
         self.recorder.captured(Source("what", source), canonical(value) if plain else type(value), "is")
 
     def same_object(self, source: Source, value: Any) -> None:

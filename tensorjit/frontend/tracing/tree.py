@@ -199,13 +199,17 @@ def _merge(node: Node, path: Path) -> Node:
         if not isinstance(item, Taken) or item.guard != node.guard:
             raise _differs(node.guard, item)
         at += 1
-        known = [k for k, (found, _) in enumerate(node.branches) if identity(found) == identity(item.found)]
+        known = [k for k, (found, _) in enumerate(node.branches) if _same_found(item.guard, found, item.found)]
         if not known:
             new = _chain(items[at:], path.result)
             branches = (*node.branches, (item.found, new))
             return _rebuilt(above, Node(node.steps, node.guard, branches))
         above.append((node, known[0]))
         node = node.branches[known[0]][1]
+
+
+def _same_found(guard: Guard, a: Any, b: Any) -> bool:
+    return a is b if guard.kind == "is" else identity(a) == identity(b)
 
 
 def _rebuilt(above: Sequence[tuple[Node, int]], node: Node) -> Node:

@@ -54,7 +54,7 @@ class Source:
     constant      any object, what to call it           the object
     attribute     a source, a name                      that attribute; it runs no code but GetAttr's
     ... item      a source, an index or a key           that item of a list, tuple or dict
-    what          a source                              a number or string that it reads, of all else the class
+    what          a source                              a number, string or dtype that it reads, of all else the class
     length        a source of a list, tuple or dict     its length
     keys          a source of a dict                    a tuple of its keys; one object for equal ones
     has           a source                              whether there is anything to be read
@@ -129,7 +129,7 @@ def _read_item(source: Source) -> Any:
 
 def _read_what(source: Source) -> Any:
     found = source.container.find()
-    return _known(found) if found is MISSING or type(found) in PLAIN else type(found)
+    return _known(found) if found is MISSING or is_plain(found) else type(found)
 
 
 def _read_keys(source: Source) -> Any:
@@ -154,7 +154,12 @@ def _shape(value: Any) -> Any:
     return tuple(map(_shape, value)) if isinstance(value, tuple) else (type(value), repr(value))
 
 
-PLAIN: Final = (bool, int, float, complex, str, type(None))
+def is_plain(value: Any) -> bool:
+    """Whether a value is told by its type and what it prints, not by who it is."""
+    return type(value) in PLAIN or isinstance(value, np.dtype)
+
+
+PLAIN: Final = (bool, int, float, complex, str, bytes, type(None))
 _canonical: dict[Any, Any] = {}
 _OWNERS: Final[Mapping[str, Any]] = {"list item": list, "tuple item": tuple, "dict item": dict}
 _READ: Final[Mapping[str, Callable[[Source], Any]]] = {
