@@ -16,7 +16,11 @@
 
 from __future__ import annotations
 
+from enum import Enum
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, final
+
+import numpy as np
 
 from tensorjit.ir.dims import DimExpr
 from tensorjit.ir.graph import Graph, Value
@@ -158,10 +162,21 @@ def of(value: Any) -> Abstract:
 
 
 def is_static(value: Abstract) -> bool:
-    """Whether the Python value is known, items included."""
+    """Whether the Python value is known, items included, and remains what it is: what a dict or an object of the user's says of
+    itself may differ at the next call."""
     if isinstance(value, Sequence_):
         return all(is_static(v) for v in value.items)
-    return isinstance(value, Static)
+    return isinstance(value, Static) and _is_constant(value.value)
+
+
+def _is_constant(value: Any) -> bool:
+    if isinstance(value, (tuple, frozenset)):
+        return all(map(_is_constant, value))
+    return type(value) in _CONSTANTS or isinstance(value, _CONSTANT_KINDS) or value is np._NoValue
+
+
+_CONSTANTS = frozenset({type(None), type(...), bool, int, float, complex, str, bytes, range})
+_CONSTANT_KINDS = (np.generic, np.dtype, np.ufunc, np.finfo, np.iinfo, type, Enum, FunctionType, BuiltinFunctionType, ModuleType)
 
 
 def static_value(value: Abstract) -> Any:

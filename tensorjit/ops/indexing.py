@@ -99,6 +99,8 @@ def _is_advanced(b: TypedBuilder, item: Abstract) -> bool:
 
 
 def _scalar_index(b: TypedBuilder, x: Abstract, key: Abstract) -> Abstract:
+    if isinstance(x, Static) and not is_python(x) and not isinstance(x.value, np.generic):
+        b.refuse(f"an item of a {type(x.value).__name__}", "pass what is needed of it as an argument of its own")
     if is_python(x):
         b.fail("TypeError", f"'{b.constant_type(x) if isinstance(x, Static) else b.value(x).type}' object is not subscriptable")
         return x

@@ -338,3 +338,44 @@ def test_a_size_of_minus_one_that_is_not_known(backend: Any) -> None:
         f(np.arange(3), np.int8(-1))
     with pytest.raises(ValueError, match="negative dimensions not allowed"):
         f(np.arange(3), np.int8(-2))
+
+
+MUTABLE: list[Any] = [{"a": 1}, {1}, bytearray(b"ab"), {}, type("Anything", (), {})()]
+QUESTIONS = ["len(d)", "1 if d else 2", "'b' in d", "d == 1", "d and 1", "not d", "d[0]", "d + d", "f'{d}'"]
+
+
+@pytest.mark.parametrize("text", QUESTIONS)
+def test_what_a_mutable_argument_says_of_itself_is_not_kept(text: str) -> None:
+    """The answer of the first call was the answer of every later one, for the same object."""
+    f = module(f"def f(x, d):\n    return {text}\n")["f"]
+    for d in MUTABLE:
+        with pytest.raises(tj.CompileError):
+            tj.script(f)(np.ones(2), d)
+
+
+def test_mutable_arguments_are_handed_on() -> None:
+    f = tj.script(module("def f(x, d):\n    return d, d is None, x + 1\n")["f"])
+    for d in MUTABLE:
+        for _ in range(2):
+            assert f(np.ones(2), d)[0] is d
+
+
+class Settings:
+    rate: Any = 2
+
+
+def scaled_by_settings(x: Any) -> Any:
+    return x * Settings.rate
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_changed_attributes_of_classes_are_noticed(backend: Any) -> None:
+    f = tj.script(scaled_by_settings, backend=backend, cache_size=64)
+    x = np.arange(3.0)
+    try:
+        for rate in (2, 3, 0.5, 2):
+            Settings.rate = rate
+            for _ in range(2):
+                assert f(x).tolist() == (x * rate).tolist()
+    finally:
+        Settings.rate = 2

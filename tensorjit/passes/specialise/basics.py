@@ -35,6 +35,7 @@ from tensorjit.passes.specialise.rows import into
 from tensorjit.passes.specialise.state import Frame, Handler, Source, Specialiser
 
 HANDLERS: dict[str, Handler] = {}
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 
 def handles(*names: str) -> Callable[[Handler], Handler]:
@@ -134,6 +135,8 @@ def _static_attribute(s: Specialiser, owner: Any, name: str) -> Abstract:
         if owner.__name__.split(".")[0] in ("numpy", "math"):
             return of(value)
         return s.captured(Source("global", vars(owner), name), value)
+    if isinstance(owner, type) and owner.__flags__ & _HEAP_TYPE:  # a class of the user's may be changed
+        return s.captured(Source("attribute", Source("constant", owner, owner.__name__), name), value)
     if isinstance(owner, (type, np.dtype, np.finfo, np.iinfo)):
         return of(value)
     s.b.refuse(f"the attribute {name!r} of {describe(Static(owner))}", "pass the value as an argument")
@@ -206,7 +209,7 @@ def subscript(s: Specialiser, x: Abstract, key: Abstract) -> Abstract:
     """x[key]."""
     if isinstance(x, Sequence_):
         return _item(s, x, key)
-    if isinstance(x, Static) and isinstance(x.value, str) and is_static(key):
+    if isinstance(x, Static) and isinstance(x.value, (str, bytes)) and is_static(key):
         return operators.fold(s.b, lambda a, b: a[b], x, key)
     if isinstance(x, Range):
         _length, item = iteration(s.b, x)

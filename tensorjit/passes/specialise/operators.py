@@ -239,7 +239,8 @@ def compare(b: TypedBuilder, op: str, x: Abstract, y: Abstract) -> Abstract:
         return Static(known) if known is not None else python_op(b, python_row, op, x, y)
     if isinstance(x, Sequence_) and isinstance(y, Sequence_) and op in ("==", "!="):
         return _compare_items(b, op, x, y)
-    if op in ("==", "!=") and (isinstance(x, Static) or isinstance(y, Static)):
+    statics = [v for v in (x, y) if isinstance(v, Static)]
+    if op in ("==", "!=") and statics and all(map(is_static, statics)):
         return Static(op == "!=")
     b.refuse(f"comparison {op} of {describe(x)} and {describe(y)}")
 
@@ -354,7 +355,7 @@ def truth(b: TypedBuilder, x: Abstract) -> Abstract:
         return Static(known) if known is not None else python_op(b, "py_ne", "!=", x, Static(0))
     if isinstance(x, Value):
         return _truth_of_value(b, x)
-    if isinstance(x, Static):
+    if isinstance(x, Static) and is_static(x):
         try:
             return Static(bool(x.value))
         except Exception as error:

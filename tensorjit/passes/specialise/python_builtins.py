@@ -52,7 +52,7 @@ def _len(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) ->
             s.b.fail("TypeError", "len() of unsized object")
             return Static(0)
         return s.b.int_of(x.type.shape[0])
-    if isinstance(x, Static) and hasattr(x.value, "__len__"):
+    if isinstance(x, Static) and is_static(x) and hasattr(x.value, "__len__"):
         return Static(len(x.value))
     if isinstance(x, Range):
         from_range = _range_length(s, x)
