@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import argparse
 import collections
+import contextvars
 import copy
 import dataclasses
 import enum
@@ -675,6 +676,25 @@ def test_containers_that_are_not_followed_do_not_leak_tracers(make: Callable[[],
     assert len(things) == 0
     np.testing.assert_array_equal(traced(X), X)
     assert len(things) == 0
+
+
+def test_what_hands_out_objects_is_not_baked_silently() -> None:
+    hidden = Holder(k=2.0)
+    variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable", default=hidden)
+    local = threading.local()
+    local.k = 2.0
+    reference, view, chain = weakref.ref(hidden), types.MappingProxyType({"k": 2.0}), collections.ChainMap({"k": 2.0})
+    functions: list[Callable[[Any], Any]] = [
+        lambda x: x * reference().k,  # type: ignore[union-attr]
+        lambda x: x * variable.get().k,
+        lambda x: x * local.k,
+        lambda x: x * view["k"],
+        lambda x: x * chain["k"],
+    ]
+    for function in functions:
+        with pytest.warns(tj.TracerWarning, match="is followed as it is now"):
+            traced = tj.trace(function, X)
+        held(traced, function, X)
 
 
 def test_an_array_from_out_of_sight_warns() -> None:

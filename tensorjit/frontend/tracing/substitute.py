@@ -24,9 +24,12 @@ import functools
 import inspect
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, MutableSet
+from contextvars import ContextVar
+from threading import local
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, Protocol, final
+from weakref import ref as weakref
 
 import numpy as np
 
@@ -39,6 +42,7 @@ from tensorjit.passes.specialise.state import MISSING, Source, canonical, is_pla
 MAX_TUPLE: Final = 16  # a longer one is guarded by identity
 _CACHED: Final[Any] = type(functools.lru_cache(lambda: None))
 _CHANGING: Final = (list, dict, set, bytearray, deque)
+_UNFOLLOWED: Final = (Mapping, MutableSequence, MutableSet, Iterator, ContextVar, local, weakref)
 
 
 class Captures(Protocol):
@@ -244,7 +248,7 @@ class Substitute:
             self.class_read(value)
         elif isinstance(value, _CHANGING):
             return self._followed(source, value, self._copied)
-        elif isinstance(value, Iterator) or self._librarys(type(value)):
+        elif isinstance(value, _UNFOLLOWED) or self._librarys(type(value)):
             self.unfollowed(f"`{source.shown}`, a {type(value).__name__},")
         return value if found is None else found
 
