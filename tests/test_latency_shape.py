@@ -49,7 +49,9 @@ def test_compiling_starts_no_process() -> None:
 
 
 def test_support_functions_that_calls_go_through_are_optimised() -> None:
-    assert [name for part in PARTS if part.optimised for name in part.emitters] == ["tj_rt_release", "tj_rt_is_array"]
+    optimised = {name for part in PARTS if part.optimised for name in part.emitters}
+    assert {"tj_rt_release", "tj_rt_is_array"} <= optimised
+    assert not optimised & {"tj_rt_miss", "tj_rt_fail", "tj_rt_report", "tj_rt_poll"}
     for part in PARTS:
         defined = [f for f in build(part).functions if not f.is_declaration]
         assert [f.name for f in defined] == list(part.emitters)
