@@ -254,7 +254,7 @@ def _advanced(b: TypedBuilder, x: Value, items: Sequence[Abstract]) -> Abstract:
     """One mask or one index array, by NumPy."""
     if len(items) != 1:
         b.refuse("an index of several parts with an array among them", "index in two steps, or write a loop")
-    key = b.array(items[0])
+    key = b.call("array", items[0], Static(np.intp)) if _is_empty(items[0]) else b.array(items[0])
     assert isinstance(x.type, ArrayType) and isinstance(key.type, ArrayType)
     if key.type.dtype is BOOL:
         rest = x.type.shape[key.type.rank :]
@@ -262,7 +262,8 @@ def _advanced(b: TypedBuilder, x: Value, items: Sequence[Abstract]) -> Abstract:
     elif key.type.dtype.kind in "iu":
         shape = (*key.type.shape, *x.type.shape[1:])
     else:
-        b.fail("IndexError", "arrays used as indices must be of integer (or boolean) type")
+        listed = isinstance(items[0], Sequence_)
+        b.fail("IndexError", _INVALID if listed else "arrays used as indices must be of integer (or boolean) type")
         return x
     if (key.type.rank if key.type.dtype is BOOL else 1) > x.type.rank:
         used = key.type.rank if key.type.dtype is BOOL else 1
@@ -271,6 +272,11 @@ def _advanced(b: TypedBuilder, x: Value, items: Sequence[Abstract]) -> Abstract:
         return x
     layout: Layout = "C" if len(shape) < 2 else "A"
     return b.library("operator.getitem", (x, key), ArrayType(x.type.dtype, shape, layout))
+
+
+def _is_empty(item: Abstract) -> bool:
+    """A list of no numbers: its dtype says nothing."""
+    return isinstance(item, Sequence_) and all(map(_is_empty, item.items))
 
 
 def _assign_mask(b: TypedBuilder, x: Value, items: Sequence[Abstract], value: Abstract) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import BOOL, F16, F32, F64, I64, U8, U64, DType
+from tensorjit.ir.dtypes import BOOL, F16, F32, F64, I64, U8, U64, DType, from_numpy
 from tensorjit.ir.graph import Value
 from tensorjit.ir.kernel import ReductionOp
 from tensorjit.ir.types import ArrayType, ScalarType
@@ -67,15 +67,40 @@ def is_true(x: Abstract) -> bool:
     return isinstance(x, Static) and (x.value is True or x.value is np._NoValue)
 
 
-def finish(b: TypedBuilder, result: Abstract, out: Abstract) -> Abstract:
+def promoted(b: TypedBuilder, dtype: DType, out: Abstract) -> DType:
+    """The dtype of a reduction of elements of `dtype`: with an `out`, NumPy's ufuncs promote them to each other."""
+    if not b.is_array(out):
+        return dtype
+    to = b.strong_dtype(out)
+    found = from_numpy(np.result_type(dtype.numpy, to.numpy))
+    if found is None:
+        b.refuse(f"elements of dtype {dtype} reduced into an `out` of dtype {to}", "give the dtype")
+    return found
+
+
+def stored_as(b: TypedBuilder, result: Abstract, out: Abstract) -> Abstract:
+    """A result as it comes back from the `out` that it was stored in, before NumPy goes on with it."""
+    if not b.is_array(out) or b.strong_dtype(out) is b.strong_dtype(result):
+        return result
+    _check_casting(b, result, b.strong_dtype(out))
+    return b.cast(result, b.strong_dtype(out))
+
+
+def _check_casting(b: TypedBuilder, result: Abstract, to: DType) -> None:
+    own = b.strong_dtype(result)
+    if not np.can_cast(own.numpy, to.numpy, "same_kind"):
+        b.refuse(f"a result of dtype {own} in an `out` of dtype {to}", "use a wider out")
+
+
+def finish(b: TypedBuilder, result: Abstract, out: Abstract, unsafe: bool = False) -> Abstract:
     """The result itself, or `out` with the result stored in it."""
     if is_default(out):
         return result
     if not isinstance(out, Value) or not isinstance(out.type, ArrayType):
         b.fail("TypeError", "output must be an array")
         return result
-    if not np.can_cast(b.strong_dtype(result).numpy, out.type.dtype.numpy, "same_kind"):
-        b.refuse(f"a result of dtype {b.strong_dtype(result)} in an `out` of dtype {out.type.dtype}", "use a wider out")
+    if not unsafe:
+        _check_casting(b, result, out.type.dtype)
     shape = b.shape_of(result)
     if len(shape) != out.type.rank:
         b.fail("ValueError", "output parameter for reduction operation has the wrong number of dimensions")
@@ -112,10 +137,12 @@ def masked(b: TypedBuilder, o: Over, where: Abstract, neutral: Abstract) -> Over
     return Over(b.as_array(picked), o.axes, o.keepdims)
 
 
-def accumulator(dtype: DType, given: DType | None) -> DType:
-    """The dtype in which sum and prod work: integers shorter than 64 bits in 64."""
+def accumulator(b: TypedBuilder, dtype: DType, given: DType | None, out: Abstract) -> DType:
+    """The dtype in which sum and prod work: without an `out`, integers shorter than 64 bits in 64."""
     if given is not None:
         return given
+    if b.is_array(out):
+        return promoted(b, dtype, out)
     return {"b": I64, "i": I64, "u": U64}.get(dtype.kind, dtype)
 
 
@@ -131,10 +158,7 @@ def _sum_rule(name: str, ufunc: str, neutral: int) -> Rule:
         keepdims: Abstract = FALSE, initial: Abstract = NO_VALUE, where: Abstract = TRUE,
     ) -> Abstract:  # fmt: skip
         o = masked(b, over(b, a, axis, keepdims), where, Static(neutral))
-        given = b.dtype_argument(dtype)
-        if given is None and isinstance(out, Value) and isinstance(out.type, ArrayType):
-            given = _out_dtype(b, o, out.type.dtype)
-        to = accumulator(b.strong_dtype(o.x), given)
+        to = accumulator(b, b.strong_dtype(o.x), b.dtype_argument(dtype), out)
         if to is BOOL:  # NumPy adds and multiplies bools by logic
             result = reduce_over(b, "any" if name == "sum" else "all", o, Loop((BOOL,), BOOL))
         else:
@@ -144,19 +168,13 @@ def _sum_rule(name: str, ufunc: str, neutral: int) -> Rule:
     return rule
 
 
-def _out_dtype(b: TypedBuilder, o: Over, dtype: DType) -> DType | None:
-    """NumPy sums in the dtype of `out` where that is the wider one."""
-    own = accumulator(b.strong_dtype(o.x), None)
-    return dtype if np.can_cast(own.numpy, dtype.numpy, "safe") else None
-
-
 def _extremum_rule(name: str, ufunc: str) -> Rule:
     def rule(
         b: TypedBuilder, a: Abstract, axis: Abstract = NONE, out: Abstract = NONE, keepdims: Abstract = FALSE,
         initial: Abstract = NO_VALUE, where: Abstract = TRUE,
     ) -> Abstract:  # fmt: skip
         o = over(b, a, axis, keepdims)
-        dtype = b.strong_dtype(o.x)
+        dtype = _extremum_dtype(b, o, out)
         if not is_true(where):
             if is_default(initial):
                 message = f"reduction operation '{ufunc}' does not have an identity, so to use a where mask one has to"
@@ -167,19 +185,32 @@ def _extremum_rule(name: str, ufunc: str) -> Rule:
             _not_empty(b, o, ufunc)
         elif not b.at_least(o.count, 1):  # an empty extent gives `initial`, for which the kernel has no start
             keywords = {"axis": o.axes, "keepdims": o.keepdims, "initial": b.static(initial, "initial")}
-            return finish(b, _call(b, f"numpy.{name}", o, dtype, **keywords), out)
-        return finish(b, _with_initial(b, ufunc, extremum(b, name, o), initial, dtype), out)
+            own = b.strong_dtype(o.x)
+            return finish(b, _call(b, f"numpy.{name}", o, own, **keywords), out)
+        return finish(b, _with_initial(b, ufunc, extremum(b, name, o, dtype), initial, dtype), out)
 
     return rule
 
 
-def extremum(b: TypedBuilder, name: str, o: Over) -> Abstract:
-    """min or max of what is known not to be empty."""
-    dtype = b.strong_dtype(o.x)
+def _extremum_dtype(b: TypedBuilder, o: Over, out: Abstract) -> DType:
+    """The dtype in which min and max compare."""
+    own = b.strong_dtype(o.x)
+    to = promoted(b, own, out)
+    narrow = to is not own or (b.is_array(out) and b.strong_dtype(out) is not own)
+    if narrow and to.kind != "f" and b.strong_dtype(out) is not to:  # what wraps has no order: NumPy's result depends on its buffers
+        b.refuse(f"the extremum of elements of dtype {own} in an `out` of dtype {b.strong_dtype(out)}", "use a wider out")
+    return to
+
+
+def extremum(b: TypedBuilder, name: str, o: Over, dtype: DType) -> Abstract:
+    """min or max, compared in a dtype, of what is known not to be empty."""
     if dtype is BOOL:
         return reduce_over(b, "all" if name == "min" else "any", o, Loop((BOOL,), BOOL))
     if dtype.kind == "c":
-        return _call(b, f"numpy.{name}", o, dtype, axis=o.axes, keepdims=o.keepdims)
+        own = b.strong_dtype(o.x)
+        if own.kind != "c":
+            return b.cast(extremum(b, name, o, own), dtype)
+        return _call(b, f"numpy.{name}", o, own, axis=o.axes, keepdims=o.keepdims)
     return reduce_over(b, name, o, Loop((dtype,), dtype))
 
 
@@ -218,13 +249,16 @@ def _position_rule(name: str) -> Rule:
         o = over(b, a, axis, keepdims)
         dtype = b.strong_dtype(o.x)
         b.check("gt", o.count, 0, "ValueError", f"attempt to get {name} of an empty sequence")
+        if b.is_array(out) and not np.can_cast(to := b.strong_dtype(out).numpy, np.int64, "safe"):
+            b.fail("TypeError", f"Cannot cast array data from {to!r} to dtype('int64') according to the rule 'safe'")
+            return out
         if not o.axes:
-            return finish(b, Static(np.int64(0)), out)
+            return finish(b, Static(np.int64(0)), out, unsafe=True)
         if dtype.kind == "c":
             keywords = {"axis": None if len(o.axes) == len(o.shape) else o.axes[0], "keepdims": o.keepdims}
-            return finish(b, _call(b, f"numpy.{name}", o, I64, **keywords), out)
+            return finish(b, _call(b, f"numpy.{name}", o, I64, **keywords), out, unsafe=True)
         key = {BOOL: U8, F16: F32}.get(dtype, dtype)
-        return finish(b, b.reduce(name, o.x, o.axes, o.keepdims, Loop((key,), I64)), out)
+        return finish(b, b.reduce(name, o.x, o.axes, o.keepdims, Loop((key,), I64)), out, unsafe=True)
 
     return rule
 
@@ -293,8 +327,8 @@ def _mean(
     own = b.strong_dtype(o.x)
     work = _working(b, o.x, dtype)
     half = work is None and own is F16
-    to = F32 if half else work or own
-    total = reduce_over(b, "sum", masked(b, o, where, Static(0)), Loop((to,), to))
+    to = F32 if half else work or promoted(b, own, out)
+    total = stored_as(b, reduce_over(b, "sum", masked(b, o, where, Static(0)), Loop((to,), to)), out)
     if half and is_default(out) and not b.is_array(total):
         return b.cast(b.elementwise("divide", total, count), F16)
     mean = divided(b, total, count)
@@ -303,7 +337,7 @@ def _mean(
 
 def _var_of(
     b: TypedBuilder, a: Abstract, axis: Abstract, dtype: Abstract, ddof: Abstract, keepdims: Abstract,
-    where: Abstract, mean: Abstract,
+    where: Abstract, mean: Abstract, out: Abstract,
 ) -> Abstract:  # fmt: skip
     o = over(b, a, axis, keepdims)
     _check_axis(b, o, axis)
@@ -319,9 +353,9 @@ def _var_of(
     deviation = b.elementwise("subtract", o.x, mean)
     real = own.kind in "fiu"
     squares = b.elementwise("square", deviation) if real else _squared_magnitude(b, deviation)
-    to = work or b.strong_dtype(squares)
+    to = work or promoted(b, b.strong_dtype(squares), out)
     squares_over = masked(b, Over(b.as_array(squares), o.axes, o.keepdims), where, Static(0))
-    return divided(b, reduce_over(b, "sum", squares_over, Loop((to,), to)), freedom)
+    return divided(b, stored_as(b, reduce_over(b, "sum", squares_over, Loop((to,), to)), out), freedom)
 
 
 def _squared_magnitude(b: TypedBuilder, z: Abstract) -> Abstract:
@@ -357,7 +391,7 @@ def _var(
     ddof: Abstract = Static(0), keepdims: Abstract = FALSE, *, where: Abstract = TRUE, mean: Abstract = NONE,
     correction: Abstract = NONE,
 ) -> Abstract:  # fmt: skip
-    return finish(b, _var_of(b, a, axis, dtype, _ddof(b, ddof, correction), keepdims, where, mean), out)
+    return finish(b, _var_of(b, a, axis, dtype, _ddof(b, ddof, correction), keepdims, where, mean, out), out)
 
 
 def _std(
@@ -365,22 +399,31 @@ def _std(
     ddof: Abstract = Static(0), keepdims: Abstract = FALSE, *, where: Abstract = TRUE, mean: Abstract = NONE,
     correction: Abstract = NONE,
 ) -> Abstract:  # fmt: skip
-    variance = _var_of(b, a, axis, dtype, _ddof(b, ddof, correction), keepdims, where, mean)
+    variance = _var_of(b, a, axis, dtype, _ddof(b, ddof, correction), keepdims, where, mean, out)
     root, own = b.elementwise("sqrt", variance), b.strong_dtype(variance)
     wide = b.strong_dtype(root)
-    if not np.can_cast(wide.numpy, own.numpy, "same_kind"):  # NumPy writes the roots over the variances
-        if b.is_array(root):
-            name = "numpy._core._exceptions._UFuncOutputCastingError"
-            b.fail(name, f"Cannot cast ufunc 'sqrt' output from {wide.numpy!r} to {own.numpy!r} with casting rule 'same_kind'")
+    if wide is not own:  # NumPy writes the roots over the variances
+        if b.is_array(root) and not fits_output(b, "sqrt", root, own):
             return root
         root = b.cast(root, own)
     return finish(b, root, out)
 
 
+def fits_output(b: TypedBuilder, ufunc: str, result: Abstract, to: DType) -> bool:
+    """Whether a ufunc of NumPy's may write its result to an array of a dtype; it raises at run time where not."""
+    own = b.strong_dtype(result).numpy
+    if np.can_cast(own, to.numpy, "same_kind"):
+        return True
+    name = "numpy._core._exceptions._UFuncOutputCastingError"
+    b.fail(name, f"Cannot cast ufunc '{ufunc}' output from {own!r} to {to.numpy!r} with casting rule 'same_kind'")
+    return False
+
+
 def _ptp(b: TypedBuilder, a: Abstract, axis: Abstract = NONE, out: Abstract = NONE, keepdims: Abstract = FALSE) -> Abstract:
     o = over(b, a, axis, keepdims)
     _not_empty(b, o, "maximum")
-    return finish(b, b.elementwise("subtract", extremum(b, "max", o), extremum(b, "min", o)), out)
+    most = stored_as(b, extremum(b, "max", o, _extremum_dtype(b, o, out)), out)
+    return finish(b, b.elementwise("subtract", most, extremum(b, "min", o, b.strong_dtype(o.x))), out)
 
 
 # -- NaN left out --------------------------------------------------------------------------------------------------
@@ -414,13 +457,15 @@ def _nanmean(
         b.fail("TypeError", "If a is inexact, then dtype must be inexact")
     if own.kind == "c" and given is not None and given.kind != "c":
         b.refuse("np.nanmean of complex numbers in a real dtype", "take .real first")
-    if isinstance(out, Value) and b.strong_dtype(out) is not (given or own):
-        b.refuse("np.nanmean into an `out` of another dtype", "store the result: out[...] = np.nanmean(x)")
+    if b.is_array(out) and b.strong_dtype(out).kind not in "fc":
+        b.fail("TypeError", "If a is inexact, then out must be inexact")
+        return out
     there = b.elementwise("logical_not", b.elementwise("isnan", x))
     there = there if is_true(where) else b.elementwise("logical_and", where, there)
-    o, to = over(b, x, axis, keepdims), given or own
+    o, to = over(b, x, axis, keepdims), given or promoted(b, own, out)
     count, _ = _items(b, o, there, o.keepdims)
-    total = reduce_over(b, "sum", masked(b, o, there, Static(0)), Loop((to,), to))
+    total = stored_as(b, reduce_over(b, "sum", masked(b, o, there, Static(0)), Loop((to,), to)), out)
+    to = b.strong_dtype(total)
     empty = b.elementwise("equal", count, Static(0))
     _warn_where(b, empty, _EMPTY)
     # without 0 / 0: NumPy silences it

@@ -18,7 +18,7 @@ from tensorjit.ir.types import ArrayType, Layout, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
 from tensorjit.ops.opdef import Loop, OpDef, Rule, function_row
 from tensorjit.ops.python_scalars import is_python
-from tensorjit.ops.reductions import accumulator, finish, is_default
+from tensorjit.ops.reductions import accumulator, finish, fits_output, is_default
 
 if TYPE_CHECKING:
     from tensorjit.ops.typed import TypedBuilder
@@ -297,6 +297,8 @@ def _broadcast_to(b: TypedBuilder, array: Abstract, shape: Abstract, subok: Abst
 def _broadcast_arrays(b: TypedBuilder, *args: Abstract) -> Abstract:
     arrays = [b.array(a) for a in args]
     shape = b.broadcast_shapes([_shape(x) for x in arrays])
+    if all(len(_shape(x)) == len(shape) and all(map(b.same, _shape(x), shape)) for x in arrays):
+        return Sequence_(tuple(arrays))
     return Sequence_(tuple(b.broadcast_to(x, shape) for x in arrays))
 
 
@@ -516,9 +518,6 @@ def _clip(
         high = NONE if _beyond(high, above=int(info.max)) else high
     bounds = [v for v in (low, high) if not is_default(v)]
     common = b.common_dtype((x, *bounds))
-    if common is BOOL and len(bounds) == 2:
-        b.fail("TypeError", "ufunc 'clip' did not contain a loop with signature matching types")
-        return x
     loop = Loop((common, common), common)
     result = x if bounds else b.elementwise("positive", x)
     if not is_default(low):
@@ -547,8 +546,13 @@ def _round(b: TypedBuilder, a: Abstract, decimals: Abstract = Static(0), out: Ab
         return finish(b, b.elementwise("rint", x), out)
     there, back = ("multiply", "divide") if places > 0 else ("divide", "multiply")
     factor = Static(float(10 ** abs(places)))
-    result = b.elementwise(back, b.elementwise("rint", b.elementwise(there, x, factor)), factor)
-    return finish(b, b.cast(result, dtype) if dtype.kind in "iu" else result, out)
+    scaled = b.elementwise(there, x, factor)
+    to = b.strong_dtype(out) if b.is_array(out) else b.strong_dtype(scaled) if dtype.kind in "iu" else dtype
+    if not fits_output(b, "multiply" if places > 0 else "divide", scaled, to):
+        return x
+    scaled = scaled if b.strong_dtype(scaled) is to else b.cast(scaled, to)  # NumPy goes on in place
+    result = b.elementwise(back, b.elementwise("rint", scaled), factor)
+    return finish(b, b.cast(result, dtype) if dtype.kind in "iu" and is_default(out) else result, out)
 
 
 def _copyto(
@@ -556,17 +560,24 @@ def _copyto(
 ) -> Abstract:
     target = b.value(dst)
     source: Abstract = b.array(src) if isinstance(src, Sequence_) else src
-    own, rule = b.dtype_of(source), b.static(casting, "casting")
-    if isinstance(own, DType) and not np.can_cast(own.numpy, b.strong_dtype(target).numpy, rule):
-        b.fail(
-            "TypeError",
-            f"Cannot cast array data from {own.numpy!r} to {b.strong_dtype(target).numpy!r} according to the rule '{rule}'",
-        )
+    if not (_castable(b, where, BOOL, "safe") and _castable(b, source, b.strong_dtype(target), b.static(casting, "casting"))):
         return NONE
     if not (isinstance(where, Static) and where.value is True):
         source = b.where(where, source, target)
     b.store(target, source)
     return NONE
+
+
+def _castable(b: TypedBuilder, x: Abstract, to: DType, rule: Any) -> bool:
+    """Whether a rule allows the cast of what is copied; it raises at run time where not."""
+    # Python's numbers give way, as far as they can be of that kind
+    given = b.dtype_of(x)
+    own = given.numpy if isinstance(given, DType) else np.result_type(to.numpy, given(0))
+    if np.can_cast(own, to.numpy, rule):
+        return True
+    what = "array data" if b.rank(x) else "scalar"
+    b.fail("TypeError", f"Cannot cast {what} from {own!r} to {to.numpy!r} according to the rule '{rule}'")
+    return False
 
 
 # -- two results ---------------------------------------------------------------------------------------------------
@@ -694,8 +705,8 @@ def _cumulative(name: str) -> Rule:
     def rule(b: TypedBuilder, a: Abstract, axis: Abstract = NONE, dtype: Abstract = NONE, out: Abstract = NONE) -> Abstract:
         x = b.array(a)
         given = b.dtype_argument(dtype)
-        to = accumulator(b.strong_dtype(x), given)
-        keywords: dict[str, Any] = {} if given is None else {"dtype": given.numpy.name}
+        to = accumulator(b, b.strong_dtype(x), given, out)
+        keywords: dict[str, Any] = {"dtype": to.numpy.name} if given is not None or b.is_array(out) else {}
         if isinstance(axis, Static) and axis.value is None:
             flat = ArrayType(to, (dims.product(_shape(x)),))
             return finish(b, b.library(f"numpy.ndarray.{name}", (x,), flat, **keywords), out)

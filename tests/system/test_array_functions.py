@@ -1,0 +1,82 @@
+"""Reductions and small array functions that once differed from NumPy, each a test named for what went wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tensorjit as tj
+from tests.system.harness import BACKENDS, hold
+from tests.system.test_like_numpy import module
+
+DTYPES = "?bHqQefdF"
+
+
+def elements(dtype: str) -> Any:
+    x = (np.arange(8) % 5 - (0 if dtype in "?HQ" else 2)).astype(dtype).reshape(4, 2)
+    return x * np.float16(15000) if dtype == "e" else x
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumprod", "sum", "prod", "min", "max", "any", "mean", "std", "nansum", "nanmean"])
+def test_reductions_work_in_the_dtype_of_out(name: str) -> None:
+    """np.cumsum of 60000 in float16 into float64 was inf."""
+    f = module(f"def f(x, out):\n    return np.{name}(x, 0, out=out)\n")["f"]
+    wider = [(x, o) for x in DTYPES for o in DTYPES if x != o and np.can_cast(x, o) and (o != "F" or x in "ef")]
+    if name in ("mean", "std", "nanmean"):
+        wider = [(x, o) for x, o in wider if o in "efd"]
+    shape = (4, 2) if name.startswith("cum") else (2,)
+    with np.errstate(all="ignore"):
+        for backend, stride in (("reference", 1), ("llvm", 6)):
+            makes = [lambda x=x, o=o: (elements(x), np.zeros(shape, o)) for x, o in wider[::stride]]
+            hold(f, *makes, backends=(backend,), twice=False, ulp=2 * (name == "std"), cache_size=64)
+
+
+def test_sums_that_only_the_dtype_of_out_holds() -> None:
+    for text in ("np.cumsum(x, out=o)", "np.cumprod(x, out=o)", "np.cumsum(x, axis=0, out=o)"):
+        hold(module(f"def f(x, o):\n    return {text}\n")["f"], lambda: (np.full(3, 60000, np.float16), np.zeros(3)))
+    for text in ("np.mean(x, axis=0, out=o)", "np.sum(x, axis=0, out=o)"):
+        hold(module(f"def f(x, o):\n    return {text}\n")["f"], lambda: (np.full((3, 1), 3e38, np.float32), np.zeros(1)))
+    for text in ("np.var(x, axis=0, out=o)", "np.std(x, axis=0, out=o)"):
+        # squared deviations that are exact in float32, and whose sum is not
+        hold(module(f"def f(x, o):\n    return {text}\n")["f"], lambda: (np.tile(np.float32([[0], [4095]]), (51, 2)), np.zeros(2)))
+
+
+def test_positions_are_not_stored_where_numpy_refuses() -> None:
+    f = module("def f(x, out):\n    return np.argmax(x, 0, out=out)\n")["f"]
+    hold(f, *(lambda o=o: (np.arange(8.0).reshape(4, 2), np.zeros(2, o)) for o in "?bHqQfF"))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_extremum_of_integers_in_a_narrower_out_is_refused(backend: Any) -> None:
+    """NumPy compares what it has stored there, which may have wrapped, from time to time."""
+    f = tj.script(module("def f(x, out):\n    return np.max(x, 0, out=out)\n")["f"], backend=backend)
+    with pytest.raises(tj.CompileError, match="use a wider out"):
+        f(np.array([[300], [40]]), np.zeros(1, np.int8))
+
+
+@pytest.mark.parametrize("decimals", [0, 1, -1])
+def test_rounding_goes_on_in_the_dtype_of_out(decimals: int) -> None:
+    f = module(f"def f(x, out):\n    return np.round(x, {decimals}, out=out)\n")["f"]
+    x = np.random.default_rng(2).random(20) * 100
+    hold(f, *(lambda s=s, o=o: (x.astype(s), np.zeros(20, o)) for s, o in ("fd", "df", "ed", "fe", "fF")))
+
+
+SMALL = [
+    "np.clip(x, x[0], x[1])", "np.clip(x, True, False)", "x.clip(y[0], y[2])", "np.clip(x[1], x[0], x[2])", "np.clip(x, y, None)",
+    "np.round(x, 1)", "np.round(x, -1)", "np.round(x[0], 1)", "np.round(x)",
+    "x[[]]", "x[[],]", "x[[[]]]", "x.reshape(3, 1)[[]]", "x[[0, 2]]", "x[[1.0]]", "x[np.zeros(0)]",
+    "np.broadcast_arrays(x, y)",
+    "(np.copyto(x, 0, where=y), x)", "(np.copyto(x, 0), x)", "(np.copyto(x, True), x)", "(np.copyto(x, 2.5), x)",
+    "(np.copyto(x, y), x)", "(np.copyto(x, y[0]), x)", "(np.copyto(x, 3, 'safe'), x)", "(np.copyto(x, 1, 'no'), x)",
+    "(np.copyto(x, 2.5, 'unsafe'), x)", "(np.copyto(x, [1, 0, 2]), x)", "(np.copyto(x, np.int64(2)), x)", "(np.copyto(x, 300), x)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SMALL)
+def test_small_functions_of_bools_and_others(text: str) -> None:
+    """Some refused what NumPy takes (clip of bools, x[[]]), some took what NumPy refuses (round and copyto of bools)."""
+    f = module(f"def f(x, y):\n    return {text}\n")["f"]
+    mask = np.array([True, False, True])
+    hold(f, lambda: (mask.copy(), mask[::-1].copy()), lambda: (np.arange(3.0), mask.copy()), lambda: (mask.copy(), np.ones(3)))
