@@ -34,11 +34,11 @@ The algorithms' sources are named in the modules; the coefficients are made by t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from types import MappingProxyType
 
 from llvmlite import ir
 
-from tensorjit.backends.llvm.vmath import exponential, hyperbolic, inverse, logarithm, power, trigonometric
 from tensorjit.backends.llvm.vmath.lanes import Lane
 from tensorjit.records import dataclass
 
@@ -47,37 +47,44 @@ __all__ = ["VECTOR_MATH", "Function", "emit"]
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """How a function is emitted: a formula over lanes, and how many arguments it takes."""
+    """How a function is emitted: a formula over lanes, by module and name, and how many arguments it takes."""
 
-    formula: Callable[..., Lane]
+    module: str
+    name: str
     arguments: int = 1
+
+    @property
+    def formula(self) -> Callable[..., Lane]:
+        """The formula; its module loads when a program first needs it, most need none."""
+        found: Callable[..., Lane] = getattr(import_module(f"{__name__}.{self.module}"), self.name)
+        return found
 
 
 VECTOR_MATH: Mapping[str, Function] = MappingProxyType(
     {
-        "exp": Function(exponential.exp),
-        "log": Function(logarithm.log),
-        "sin": Function(trigonometric.sin),
-        "cos": Function(trigonometric.cos),
-        "tanh": Function(hyperbolic.tanh),
-        "pow": Function(power.pow_, 2),
-        "exp2": Function(exponential.exp2),
-        "expm1": Function(hyperbolic.expm1),
-        "log2": Function(logarithm.log2),
-        "log10": Function(logarithm.log10),
-        "log1p": Function(logarithm.log1p),
-        "tan": Function(trigonometric.tan),
-        "sinh": Function(hyperbolic.sinh),
-        "cosh": Function(hyperbolic.cosh),
-        "cbrt": Function(inverse.cbrt),
-        "arctan": Function(inverse.arctan),
-        "arcsin": Function(inverse.arcsin),
-        "arccos": Function(inverse.arccos),
-        "arcsinh": Function(inverse.arcsinh),
-        "arccosh": Function(inverse.arccosh),
-        "arctanh": Function(inverse.arctanh),
-        "arctan2": Function(inverse.arctan2, 2),
-        "hypot": Function(inverse.hypot, 2),
+        "exp": Function("exponential", "exp"),
+        "log": Function("logarithm", "log"),
+        "sin": Function("trigonometric", "sin"),
+        "cos": Function("trigonometric", "cos"),
+        "tanh": Function("hyperbolic", "tanh"),
+        "pow": Function("power", "pow_", 2),
+        "exp2": Function("exponential", "exp2"),
+        "expm1": Function("hyperbolic", "expm1"),
+        "log2": Function("logarithm", "log2"),
+        "log10": Function("logarithm", "log10"),
+        "log1p": Function("logarithm", "log1p"),
+        "tan": Function("trigonometric", "tan"),
+        "sinh": Function("hyperbolic", "sinh"),
+        "cosh": Function("hyperbolic", "cosh"),
+        "cbrt": Function("inverse", "cbrt"),
+        "arctan": Function("inverse", "arctan"),
+        "arcsin": Function("inverse", "arcsin"),
+        "arccos": Function("inverse", "arccos"),
+        "arcsinh": Function("inverse", "arcsinh"),
+        "arccosh": Function("inverse", "arccosh"),
+        "arctanh": Function("inverse", "arctanh"),
+        "arctan2": Function("inverse", "arctan2", 2),
+        "hypot": Function("inverse", "hypot", 2),
     }
 )
 
