@@ -63,6 +63,7 @@ class _Run:
         self.graph, self.args = graph, args
         self.values: dict[Value, Any] = dict(zip(graph.params, args, strict=True))
         self.symbols: dict[str, Dim] = {}
+        self.made: dict[str, Op] = {}  # the library call that a symbol is from, which gives another one in a loop's next turn
         for name, (index, axis) in graph.attrs.get("symbols", {}).items():
             argument = args[index]
             self.symbols[name] = argument.shape[axis] if isinstance(argument, np.ndarray) else cast(int, argument)
@@ -405,15 +406,16 @@ def _library(run: _Run, op: Op, args: list[Any]) -> Any:
     results = found if len(op.results) > 1 else (found,)[: len(op.results)]
     for value, result in zip(op.results, results, strict=True):
         for dim, size in zip(getattr(value.type, "shape", ()), np.shape(result), strict=False):
-            _define(run, dim, size)
+            _define(run, op, dim, size)
     return found
 
 
-def _define(run: _Run, dim: Dim, size: int) -> None:
+def _define(run: _Run, op: Op, dim: Dim, size: int) -> None:
     """A symbol that a library call's result brings into being."""
-    unknown = [s for s in dims.symbols_of(dim) if s.name not in run.symbols]
+    unknown = [s for s in dims.symbols_of(dim) if s.name not in run.symbols or run.made.get(s.name) is op]
     if unknown and dim == dims.symbol(unknown[0].name, unknown[0].low, unknown[0].not_one):
         run.symbols[unknown[0].name] = size
+        run.made[unknown[0].name] = op
 
 
 def _truth(run: _Run, op: Op, args: list[Any]) -> bool:

@@ -40,7 +40,23 @@ def test_sums_that_only_the_dtype_of_out_holds() -> None:
         hold(module(f"def f(x, o):\n    return {text}\n")["f"], lambda: (np.full((3, 1), 3e38, np.float32), np.zeros(1)))
     for text in ("np.var(x, axis=0, out=o)", "np.std(x, axis=0, out=o)"):
         # squared deviations that are exact in float32, and whose sum is not
-        hold(module(f"def f(x, o):\n    return {text}\n")["f"], lambda: (np.tile(np.float32([[0], [4095]]), (51, 2)), np.zeros(2)))
+        hold(
+            module(f"def f(x, o):\n    return {text}\n")["f"],
+            lambda: (np.tile(np.array([[0], [4095]], np.float32), (51, 2)), np.zeros(2)),
+        )
+
+
+def test_the_count_of_a_mask_is_another_in_each_turn_of_a_loop() -> None:
+    """The reference backend held the second to the first."""
+    text = """
+def f(X, lab, out):
+    for k in range(3):
+        m = lab == k
+        if m.any():
+            out[k] = X[m].mean()
+    return out
+"""
+    hold(module(text)["f"], lambda: (np.arange(7.0), np.array([0, 1, 1, 0, 2, 2, 2]), np.zeros(3)))
 
 
 def test_positions_are_not_stored_where_numpy_refuses() -> None:
