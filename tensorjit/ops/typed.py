@@ -69,6 +69,8 @@ class Mark:
     equal: dict[str, Dim]
     upper: dict[str, Dim]
     sizes: dict[Value, DimExpr]
+    natural: tuple[Dim, ...]
+    fitting: frozenset[tuple[Dim, Dim]]
 
 
 class TypedBuilder:
@@ -79,11 +81,13 @@ class TypedBuilder:
         self.builder = builder or Builder()
         self.equal: dict[str, Dim] = {}
         self.upper: dict[str, Dim] = {}
+        self.natural: tuple[Dim, ...] = ()  # sums of sizes that were checked not to be negative
+        self.fitting: frozenset[tuple[Dim, Dim]] = frozenset()  # (size, one that was checked to be that or 1)
         self.readonly: set[Value] = set()
         self.ambiguous: set[Value] = set()  # copies where NumPy might have given a view
         self.sizes: dict[Value, DimExpr] = {}  # Python ints that stand for sizes
         self.birth: dict[str, int] = {}  # the order in which symbols were made
-        self.output: tuple[tuple[Dim, ...], ...] = ()  # the shape of the `out=` of the ufunc at hand, for its messages
+        self.output: tuple[tuple[Dim, ...], ...] = ()  # the shape of the `out=` of the ufunc at hand
         self.dead: Builder | None = None  # the block in which nothing more is reached
         self._count = 0
 
@@ -101,6 +105,7 @@ class TypedBuilder:
     def block(self, params: Sequence[Value] = ()) -> Iterator[Builder]:
         """Build into a new block; what is learned of sizes inside is forgotten after it."""
         outer, equal, upper, sizes = self.builder, self.equal, self.upper, self.sizes
+        natural, fitting = self.natural, self.fitting
         self.builder = Builder(params)
         self.builder.loc = outer.loc
         self.equal, self.upper, self.sizes = dict(equal), dict(upper), dict(sizes)  # a bind in here is not seen after it
@@ -108,15 +113,17 @@ class TypedBuilder:
             yield self.builder
         finally:
             self.builder, self.equal, self.upper, self.sizes = outer, equal, upper, sizes
+            self.natural, self.fitting = natural, fitting
 
     def mark(self) -> Mark:
         """This place in the program, to go back to."""
-        return Mark(tuple(self.builder.ops), dict(self.equal), dict(self.upper), dict(self.sizes))
+        return Mark(tuple(self.builder.ops), dict(self.equal), dict(self.upper), dict(self.sizes), self.natural, self.fitting)
 
     def go_back(self, mark: Mark) -> None:
         """Forget what was built in this block since the mark."""
         self.builder.ops[:] = mark.ops
         self.equal, self.upper, self.sizes, self.dead = dict(mark.equal), dict(mark.upper), dict(mark.sizes), None
+        self.natural, self.fitting = mark.natural, mark.fitting
 
     def add(self, name: str, operands: Sequence[Value], type: Type, **attrs: Any) -> Value:
         """Append an op with one result."""
@@ -149,10 +156,10 @@ class TypedBuilder:
         return a == b or self.canon(a) == self.canon(b)
 
     def at_least(self, a: Dim, b: Dim) -> bool:
-        """Whether a >= b is known, from the bounds of symbols (a loop's index is below its stop)."""
+        """Whether a >= b is known, from the bounds of symbols (a loop's index is below its stop) and earlier checks."""
         difference = self.canon(a - b)
         for _ in range(4):
-            if dims.bounds(difference)[0] >= 0:
+            if any(dims.bounds(difference - self.canon(known))[0] >= 0 for known in (0, *self.natural)):
                 return True
             if isinstance(difference, int):
                 return False
@@ -188,6 +195,8 @@ class TypedBuilder:
         )
         if relation == "eq":
             self._learn(self.canon(a), self.canon(b))
+        elif dims.bounds(least := a - b if relation == "ge" else a - b - 1)[1] >= 0:  # else it always fails, and says nothing
+            self.natural += (least,)
 
     def _learn(self, a: Dim, b: Dim) -> None:
         for one, other in ((a, b), (b, a)):
@@ -552,13 +561,25 @@ class TypedBuilder:
         return "F" if layouts == {"F"} else "C"
 
     def broadcast_shapes(self, shapes: Sequence[tuple[Dim, ...]]) -> tuple[Dim, ...]:
-        """The common shape, checked at run time where it is not known; ValueError as NumPy's where there is none."""
+        """The common shape, checked at run time where it is not known; ValueError as NumPy's where there is none.
+
+        What goes into an `out=` has its sizes, since that is never stretched: so it is computed where it belongs.
+        """
         shown = [*shapes, *self.output]
         rank = max((len(s) for s in shapes), default=0)
         out: list[Dim] = []
+        targets: list[Dim] = []
         for axis in range(-rank, 0):
-            out.append(self._broadcast([s[axis] for s in shapes if len(s) >= -axis], shown))
-        return tuple(out)
+            sizes = [s[axis] for s in shapes if len(s) >= -axis]
+            into = [s[axis] for s in self.output if len(s) >= -axis and any(d != 1 for d in sizes)]
+            out.append(self._broadcast([*into, *sizes], shown))
+            targets += into if into and into != [1] else out[-1:]
+        text = "non-broadcastable output operand with shape {} doesn't match the broadcast shape {}"
+        for d, t in zip(out, targets, strict=True):
+            if not self.same(d, t):
+                text = text.format(*(_shape_text(s) for s in (*self.output, out)))
+                self.check("eq", d, t, "ValueError", text, [x for s in (*self.output, out) for x in s])
+        return tuple(targets)
 
     def _broadcast(self, sizes: Sequence[Dim], shapes: Sequence[tuple[Dim, ...]]) -> Dim:
         result: Dim = 1
@@ -572,11 +593,24 @@ class TypedBuilder:
                 self.check("eq", result, d, "ValueError", message, args)
                 if isinstance(d, int):
                     result = d
+            elif not dims.can_be_one(result):
+                self.fits(d, result, message, args)
+            elif not dims.can_be_one(d):
+                self.fits(result, d, message, args)
+                result = d
             else:
                 new = self.symbol("b")
                 self.effect("broadcast_dim", (), left=result, right=d, symbol=str(new), message=message, args=args)
                 result = new
         return result
+
+    def fits(self, d: Dim, target: Dim, message: str, args: Sequence[Dim]) -> None:
+        """ValueError at run time unless a size is the target's, or 1; once for two sizes."""
+        pair = (self.canon(target), self.canon(d))
+        if pair not in self.fitting:
+            symbol = str(self.symbol("b"))
+            self.effect("broadcast_dim", (), left=target, right=d, symbol=symbol, message=message, args=args, store=True)
+            self.fitting |= {pair}
 
     def cast(self, x: Abstract, dtype: DType) -> Abstract:
         """`np.asarray(x).astype(dtype)` for an array; the scalar converted for a scalar. Always a new value."""
@@ -746,16 +780,7 @@ class TypedBuilder:
             if d == 1 or self.same(d, t):
                 continue
             if dims.can_be_one(d):
-                self.effect(
-                    "broadcast_dim",
-                    (),
-                    left=t,
-                    right=d,
-                    symbol=str(self.symbol("b")),
-                    message=message,
-                    args=args,
-                    store=True,
-                )
+                self.fits(d, t, message, args)
             else:
                 self.check("eq", d, t, "ValueError", message, args)
         self.effect("store", (target, self._fit(source, target.type.shape)))
