@@ -99,6 +99,52 @@ def test_kinds(name: str) -> None:
     assert kinds(f, *args) == wanted
 
 
+ONES = np.ones(9)
+NONES = np.zeros(9)
+LARGE = np.full(9, 1e300)
+INFINITIES = np.full(9, np.inf)
+
+# what a select makes safe stays safe: LLVM makes `select(c, x, x / s)` of `x / select(c, 1, s)`
+GUARDED: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "divide": (lambda x, s: x / np.where(s == 0, 1, s), (ONES, NONES)),
+    "divide the other way": (lambda x, s: x / np.where(s != 0, s, 1.0), (ONES, NONES)),
+    "divide of one element": (lambda x, s: x / np.where(s == 0, 1, s), (ONES[:1], NONES[:1])),
+    "divide and sum": (lambda x, s: (x / np.where(s == 0, 1, s)).sum(), (ONES, NONES)),
+    "maximum": (lambda x, s: x / np.maximum(s, 1), (ONES, NONES)),
+    "fmax": (lambda x, s: x / np.fmax(s, 1), (ONES, NONES)),
+    "clip": (lambda x, s: x / np.clip(s, 1, None), (ONES, NONES)),
+    "multiply": (lambda x, s: x * np.where(s > 1, 1, s), (LARGE, LARGE)),
+    "subtract": (lambda x, s: x - np.where(s > 1, 0, s), (INFINITIES, INFINITIES)),
+    "add": (lambda x, s: x + np.where(s < 1, -0.0, s), (INFINITIES, -INFINITIES)),
+    "square root": (lambda x, s: x + np.sqrt(np.where(s < 0, 0, s)), (ONES, -ONES)),
+    "product": (lambda x, s: np.prod(np.where(s > 2, 1, s)) * x, (ONES, LARGE)),
+    "complex": (lambda x, s: x * 1j / np.where(s == 0, 1, s), (ONES, NONES)),
+    "narrowed": (lambda x, s: x * np.where(s > 1, 1, s).astype("f4"), (ONES, LARGE)),
+    "scalars": (lambda x, s: 1.0 / np.where(s[0] == 0, 1.0, s[0]), (ONES, NONES)),
+    "scalars by an if": (lambda x, s: x[0] / (s[0] if s[0] != 0 else x[1]), (ONES, NONES)),
+    "made unsafe": (lambda x, s: np.where(s == 0, 1, s) / np.where(s == 0, s, 1), (ONES, NONES)),
+}
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2"])
+@pytest.mark.parametrize("name", GUARDED)
+def test_what_a_select_makes_safe_does_not_warn(name: str, dtype: str, how: str) -> None:
+    function, args = GUARDED[name]
+    largest = 0.9 * np.finfo(dtype).max
+    x, s = (np.clip(a, -largest, largest).astype(dtype) if np.isfinite(a).all() else a.astype(dtype) for a in args)
+    f = tj.script(function, cache_size=64) if how == "script" else _traced(function, (x, s))
+    wanted = kinds(function, x, s)
+    assert kinds(f, x, s) == wanted
+    assert kinds(f, x, s) == wanted
+
+
+def _traced(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[..., Any]:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", tj.TracerWarning)
+        return tj.trace(function, args)
+
+
 def add(x: Any, y: Any) -> Any:
     return x + y
 

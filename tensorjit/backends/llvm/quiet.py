@@ -53,7 +53,9 @@ def to_half(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
         return builder.fptrunc(value, ir.VectorType(ir.HalfType(), value.type.count))
     if isinstance(value, ir.Constant):
         return builder.fptrunc(value, ir.HalfType())
-    narrow = builder.fptrunc(_fence(builder, _alone(builder, value)), ir.VectorType(ir.HalfType(), 4))
+    # the first fence: else LLVM divides all four, zero by zero
+    four = _fence(builder, _alone(builder, _fence(builder, value)))
+    narrow = builder.fptrunc(four, ir.VectorType(ir.HalfType(), 4))
     return builder.extract_element(narrow, ir.IntType(32)(0))
 
 

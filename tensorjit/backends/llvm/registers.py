@@ -138,7 +138,8 @@ def select(builder: ir.IRBuilder, mask: ir.Value, a: Register, b: Register) -> R
 
 
 def fence(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
-    """value, computed in every lane: a select after it does not become its mask, which would hide its flags."""
+    """value as it is, for flags: not computed in fewer lanes because a select follows, which would hide flags; and what is
+    computed of a select is not carried into it (`x / select(c, 1, s)` made `select(c, x, x / s)`), which would raise more."""
     if not isinstance(value, ir.Instruction) or value.opname in ("load", "phi"):
         return value
     scalar = value.type.element if isinstance(value.type, ir.VectorType) else value.type

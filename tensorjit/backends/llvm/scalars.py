@@ -241,7 +241,7 @@ def _keeps(strict: str, keep_nan: bool) -> Emit:
 
     def emit(b: ir.IRBuilder, dtype: DType, x: ir.Value, y: ir.Value) -> ir.Value:
         nan = quiet_fcmp(b, "uno", x, x) if keep_nan else quiet_fcmp(b, "uno", y, y)
-        return b.select(b.or_(quiet_fcmp(b, strict, x, y), nan), x, y)
+        return fence(b, b.select(b.or_(quiet_fcmp(b, strict, x, y), nan), x, y))
 
     return emit
 
@@ -386,7 +386,8 @@ _PREDICATES: dict[str, dict[str, Emit]] = {
 
 
 def _select(b: ir.IRBuilder, args: list[Register], dtypes: list[DType], dtype: DType) -> Register:
-    return select(b, args[0], *(map_parts(lambda part: fence(b, part), a) for a in args[1:]))
+    chosen = select(b, args[0], *(map_parts(lambda part: fence(b, part), a) for a in args[1:]))
+    return map_parts(lambda part: fence(b, part), chosen)
 
 
 def _cast(b: ir.IRBuilder, args: list[Register], dtypes: list[DType], dtype: DType) -> Register:
