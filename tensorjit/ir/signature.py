@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorjit.ir.dims import Dim, symbol
 from tensorjit.ir.dtypes import DType, from_numpy
-from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, Layout, ScalarType
+from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, Access, ArrayType, Layout, ScalarType
 from tensorjit.records import dataclass
 
 Place = tuple[int, int]  # (leaf index, axis)
@@ -34,6 +34,10 @@ class ArraySig:
     @property
     def rank(self) -> int:
         return len(self.ones)
+
+    @property
+    def access(self) -> Access:
+        return "writable" if self.writable else "readonly"
 
 
 @final
@@ -215,7 +219,7 @@ def array_types(signature: Signature, names: Sequence[str]) -> tuple[dict[int, A
                 name = f"{names[k]}_{axis}"
                 places[name] = place
                 dims[place] = symbol(name, not_one=True)
-        types[k] = ArrayType(sig.dtype, tuple(dims[k, a] for a in range(sig.rank)), sig.layout)
+        types[k] = ArrayType(sig.dtype, tuple(dims[k, a] for a in range(sig.rank)), sig.layout, sig.access)
     return types, places
 
 

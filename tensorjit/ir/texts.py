@@ -135,8 +135,7 @@ def type_text(of: Type) -> str:
     if isinstance(of, UnknownType):
         return "?"
     if isinstance(of, ArrayType):
-        layout = "" if of.layout == "C" else f":{of.layout}"
-        return f"{of.dtype}[{', '.join(map(dim_text, of.shape))}]{layout}"
+        return f"{of.dtype}[{', '.join(map(dim_text, of.shape))}]{of.suffix}"
     if of.python:
         return _PYTHON_SCALARS.get(of.dtype.kind, "int")
     return "bool_" if of.dtype == BOOL else of.dtype.name

@@ -14,28 +14,37 @@ from tensorjit.records import dataclass
 
 Layout = Literal["C", "F", "A"]  # C-contiguous, Fortran-contiguous, any strides
 
+# What a write to an array does. It is done, or raises; "either": a flag beside the array says which, as that depends on the path;
+# "unsure": the array is a copy where NumPy gives a view for some strides, so that no write to it is compiled.
+Access = Literal["writable", "either", "readonly", "unsure"]
+
 
 @final
 @dataclass(frozen=True, slots=True)
 class ArrayType:
-    """An ndarray: dtype, shape of dims, and what is known of its strides.
+    """An ndarray: dtype, shape of dims, what is known of its strides, and whether it can be written.
 
     >>> from tensorjit.ir.dims import symbol
-    >>> print(ArrayType(F64, (3, symbol("n"))), ArrayType(F64, (2, 2), "F"))
-    f64[3, n] f64[2, 2]:F
+    >>> print(ArrayType(F64, (3, symbol("n"))), ArrayType(F64, (2, 2), "F"), ArrayType(F64, (2,), access="readonly"))
+    f64[3, n] f64[2, 2]:F f64[2]:readonly
     """
 
     dtype: DType
     shape: tuple[Dim, ...]
     layout: Layout = "C"
+    access: Access = "writable"
 
     @property
     def rank(self) -> int:
         return len(self.shape)
 
     def __str__(self) -> str:
-        suffix = "" if self.layout == "C" else f":{self.layout}"
-        return f"{self.dtype}[{', '.join(map(str, self.shape))}]{suffix}"
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]{self.suffix}"
+
+    @property
+    def suffix(self) -> str:
+        """What is written behind dtype and shape: the layout and the access, where they are not the usual ones."""
+        return ("" if self.layout == "C" else f":{self.layout}") + ("" if self.access == "writable" else f":{self.access}")
 
 
 @final

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from types import MappingProxyType
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 
@@ -17,7 +17,20 @@ from tensorjit.ir.graph import NO_ATTRS, Graph
 from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.texts import Opaque
 from tensorjit.ir.tokens import INT64, Tokens, unquote
-from tensorjit.ir.types import NP_BOOL, PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, UNKNOWN, ArrayType, Loop, ScalarType, Type
+from tensorjit.ir.types import (
+    NP_BOOL,
+    PY_BOOL,
+    PY_COMPLEX,
+    PY_FLOAT,
+    PY_INT,
+    UNKNOWN,
+    Access,
+    ArrayType,
+    Layout,
+    Loop,
+    ScalarType,
+    Type,
+)
 from tensorjit.records import dataclass
 
 MAX_ATTR_NESTING = 50  # attrs are printed and compared by recursion
@@ -151,13 +164,17 @@ class ValueReader:
         tokens.expect("]")
         if len(shape) > MAX_RANK:
             tokens.fail(f"a rank above {MAX_RANK}", at)
-        layout: Literal["C", "F", "A"] = "C"
-        if tokens.skip(":"):
-            where, word = tokens.start, tokens.name("a layout")
-            if word not in ("C", "F", "A"):
-                tokens.fail(f"no layout {word}", where)
-            layout = word  # type: ignore[assignment]
-        return ArrayType(dtype, tuple(shape), layout)
+        layout: Layout = "C"
+        access: Access = "writable"
+        while tokens.skip(":"):
+            where, word = tokens.start, tokens.name("a layout or an access")
+            if word in get_args(Layout):
+                layout = word  # type: ignore[assignment]
+            elif word in get_args(Access):
+                access = word  # type: ignore[assignment]
+            else:
+                tokens.fail(f"no layout or access {word}", where)
+        return ArrayType(dtype, tuple(shape), layout, access)
 
     def attrs(self) -> Mapping[str, Any]:
         """``{axis=0, names=("a", "b")}``, or nothing."""

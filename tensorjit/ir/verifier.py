@@ -18,7 +18,7 @@ from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.kernel_verifier import verify_kernel
 from tensorjit.ir.printer import graph_symbols, print_op
 from tensorjit.ir.texts import attr_text, leaves, type_text
-from tensorjit.ir.types import ArrayType, ScalarType, Type, UnknownType
+from tensorjit.ir.types import Access, ArrayType, ScalarType, Type, UnknownType
 from tensorjit.records import dataclass
 
 Level = Literal["generic", "specialised"]
@@ -28,6 +28,8 @@ UNARY = frozenset({"+", "-", "~", "not"})
 COMPARE = frozenset({"==", "!=", "<", "<=", ">", ">=", "is", "isnot", "in", "notin"})
 CONTROL = frozenset({"if", "for", "while", "scope"})
 _MAX_SIZE = (1 << 63) - 1
+_VIEWS = frozenset({"view", "reshape", "part"})
+_ACCESS = ("writable", "readonly", "either", "unsure")  # where blocks join, each may become a later one
 
 
 # --- rows of the generic ops --------------------------------------------------------------------------------
@@ -227,6 +229,11 @@ class _GraphVerifier:
             self._generic(op)
         elif op.name == "const":
             self._attrs(op, GENERIC_OPS["const"])
+        elif op.name in _VIEWS:
+            loses = _access(op.operands[0]) != "writable" and _access(op.result) == "writable"
+            self._need(op, not loses, "a view that can be written of an array that cannot")
+        elif op.name == "store":
+            self._need(op, _access(op.operands[0]) != "readonly", "a store to a read-only array")
 
     # --- control flow ---
 
@@ -300,14 +307,16 @@ class _GraphVerifier:
                 self._fail(op, f"{what}: number {k} has type {type_text(a.type)}, not {type_text(b.type)}")
 
     def _fits(self, have: Type, want: Type) -> bool:
-        """Whether a value of one type may become one of another where blocks join. Strides may be forgotten.
-        Sizes need not be written alike (a `check` op may have made them equal), but not be known to differ.
+        """Whether a value of one type may become one of another where blocks join. Strides may be forgotten, and that it can be
+        written, but not that it cannot. Sizes need not be written alike (a `check` op may have made them equal), but not be known
+        to differ.
         """
         if have == want or self.level == "generic":
             return True
         if not isinstance(have, ArrayType) or not isinstance(want, ArrayType):
             return False
         alike = have.dtype == want.dtype and have.rank == want.rank and want.layout in (have.layout, "A")
+        alike = alike and _ACCESS.index(have.access) <= _ACCESS.index(want.access)
         return alike and all(map(_may_equal, have.shape, want.shape))
 
     # --- other ops ---
@@ -343,6 +352,10 @@ class _GraphVerifier:
     def _fail(self, op: Op | None, rule: str) -> NoReturn:
         where = f"graph {self.graph.name}" + ("" if op is None else f": {print_op(op)}")
         raise VerifyError(f"{where}: {rule}")
+
+
+def _access(value: Value) -> Access:
+    return value.type.access if isinstance(value.type, ArrayType) else "writable"
 
 
 def _may_equal(a: Dim, b: Dim) -> bool:

@@ -343,7 +343,8 @@ def _converted(b: TypedBuilder, x: Abstract, dtype: Abstract, order: Abstract, c
         result = b.value(b.cast(value, to))
         return b.copy(result, layout) if isinstance(result.type, ArrayType) and result.type.layout != layout else result
     if wants and copy is not True and value.type.layout == "A":  # only a look at the strides tells: NumPy's
-        return b.library("numpy.asarray", (value,), ArrayType(value.type.dtype, value.type.shape, layout), order=layout)
+        named: dict[str, Any] = {"function": "numpy.asarray", "keywords": {"order": layout}}
+        return b.share("library", value, value.type.dtype, value.type.shape, layout, **named)
     return b.copy(value, layout) if copy is True or wants else value
 
 

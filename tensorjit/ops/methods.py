@@ -72,12 +72,9 @@ def part(b: TypedBuilder, x: Abstract, name: str) -> Abstract:
             return x
         if not b.is_array(x):
             return Static(dtype.numpy.type(0))
-        zeros = b.full(b.shape_of(x), Static(dtype.numpy.type(0)), dtype)
-        b.readonly.add(zeros)
-        return zeros
+        return b.full(b.shape_of(x), Static(dtype.numpy.type(0)), dtype, access="readonly")
     if isinstance(x, Value) and isinstance(x.type, ArrayType):
-        result = b.add("part", (x,), ArrayType(dtype.part, x.type.shape, "A"), which=name)
-        return b.inherit(x, result)
+        return b.share("part", x, dtype.part, x.type.shape, "A", which=name)
     return b.apply(name, (x,), Loop((dtype,), dtype.part))
 
 

@@ -19,7 +19,7 @@ from tensorjit.ir.dims import Dim, DimExpr
 from tensorjit.ir.dtypes import BOOL, I64, DType, from_numpy
 from tensorjit.ir.graph import Builder, Op, Value
 from tensorjit.ir.kernel import Ref
-from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, Layout, ScalarType, Type
+from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, Access, ArrayType, Layout, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt, is_static, of, static_value
 from tensorjit.ops.opdef import Loop, OpDef
 from tensorjit.records import dataclass
@@ -83,8 +83,7 @@ class TypedBuilder:
         self.upper: dict[str, Dim] = {}
         self.natural: tuple[Dim, ...] = ()  # sums of sizes that were checked not to be negative
         self.fitting: frozenset[tuple[Dim, Dim]] = frozenset()  # (size, one that was checked to be that or 1)
-        self.readonly: set[Value] = set()
-        self.ambiguous: set[Value] = set()  # copies where NumPy might have given a view
+        self.flags: dict[Value, Value] = {}  # beside each array of access "either", an int: 1 where it can be written
         self.sizes: dict[Value, DimExpr] = {}  # Python ints that stand for sizes
         self.birth: dict[str, int] = {}  # the order in which symbols were made
         self.output: tuple[tuple[Dim, ...], ...] = ()  # the shape of the `out=` of the ufunc at hand
@@ -639,6 +638,7 @@ class TypedBuilder:
         shape: Sequence[Dim],
         axes: Sequence[tuple[int | None, int]],
         offset: Sequence[Dim] | None = None,
+        access: Access | None = None,
     ) -> Value:
         """A strided view: result axis k walks source axis `axes[k][0]` (None: stride 0) by `axes[k][1]`, from `offset`
         (one for each source axis)."""
@@ -648,16 +648,36 @@ class TypedBuilder:
         sizes = x.type.shape
         if offset is None and any(a is not None and not self.same(sizes[a], d) for (a, _), d in zip(axes, shape, strict=True)):
             layout = "A"  # a broadcast at run time: the stride may be 0
-        result = self.add("view", (x,), ArrayType(x.type.dtype, tuple(shape), layout), axes=tuple(axes), offset=start)
-        return self.inherit(x, result)
+        return self.share("view", x, x.type.dtype, shape, layout, access, axes=tuple(axes), offset=start)
 
-    def inherit(self, x: Value, result: Value) -> Value:
-        """A view, which cannot be written where its source cannot."""
-        if x in self.readonly:
-            self.readonly.add(result)
-        if x in self.ambiguous:
-            self.ambiguous.add(result)
+    def share(
+        self, name: str, x: Value, dtype: DType, shape: Sequence[Dim], layout: Layout, access: Access | None = None, **attrs: Any
+    ) -> Value:
+        """An op whose result may be memory of an array, and can be written as that can (or as `access` says)."""
+        assert isinstance(x.type, ArrayType)
+        result = self.add(name, (x,), ArrayType(dtype, tuple(shape), layout, access or x.type.access), **attrs)
+        if x in self.flags:
+            self.flags[result] = self.flags[x]
         return result
+
+    def flag(self, x: Value) -> Value:
+        """1 where an array can be written, 0 where it cannot."""
+        assert isinstance(x.type, ArrayType)
+        return self.flags[x] if x.type.access == "either" else self.constant(int(x.type.access == "writable"))
+
+    def writable(self, x: Value, message: str = "assignment destination is read-only") -> bool:
+        """Whether an array may be written from here on; ValueError where it is read-only, at run time where that depends."""
+        assert isinstance(x.type, ArrayType)
+        if x.type.access == "unsure":
+            self.refuse(
+                "a write to the reshape of an array whose layout is not contiguous: NumPy gives a view or a copy",
+                "copy first",
+            )
+        if x.type.access == "readonly":
+            self.fail("ValueError", message)
+        elif x.type.access == "either":
+            self.check("eq", self.dim(self.flag(x)), 1, "ValueError", message)
+        return x.type.access != "readonly"
 
     def transpose(self, x: Value, axes: Sequence[int]) -> Value:
         """The axes permuted, as np.transpose(x, axes)."""
@@ -671,9 +691,7 @@ class TypedBuilder:
         for k, s in enumerate(shape):
             source = k - (len(shape) - len(own))
             axes.append((None, 0) if source < 0 or (own[source] == 1 and s != 1) else (source, 1))
-        result = self.view(x, shape, axes)
-        self.readonly.add(result)
-        return result
+        return self.view(x, shape, axes, access="readonly")
 
     def reshape(self, x: Value, shape: Sequence[Dim], order: str = "C") -> Value:
         """x with a new shape of the same size (the caller has checked): a view where x is contiguous, else a copy."""
@@ -682,12 +700,9 @@ class TypedBuilder:
             reverse = list(reversed(range(x.type.rank)))
             flipped = self.reshape(self.transpose(x, reverse), list(reversed(shape)))
             return self.transpose(flipped, list(reversed(range(len(shape)))))
-        contiguous = x.type.layout == "C"
-        source = x if contiguous else self.copy(x, "C")
-        result = self.add("reshape", (source,), ArrayType(x.type.dtype, tuple(shape), "C"))
-        if not contiguous:
-            self.ambiguous.add(result)
-        return self.inherit(source, result)
+        if x.type.layout == "C":
+            return self.share("reshape", x, x.type.dtype, shape, "C")
+        return self.share("reshape", self.copy(x, "C"), x.type.dtype, shape, "C", "unsure")
 
     def copy(self, x: Value, layout: Layout = "C") -> Value:
         """A fresh array with the same elements."""
@@ -722,13 +737,13 @@ class TypedBuilder:
             self.check("ge", d, 0, "ValueError", "negative dimensions are not allowed")
         return tuple(max(d, 0) if isinstance(d, int) else d for d in shape)
 
-    def full(self, shape: Sequence[Dim], fill: Abstract, dtype: DType, layout: Layout = "C") -> Value:
+    def full(self, shape: Sequence[Dim], fill: Abstract, dtype: DType, layout: Layout = "C", access: Access = "writable") -> Value:
         """A fresh array of one value (a scalar), converted as assignment converts it."""
         lengths = self._lengths(shape)
         scalar = self.in_range(fill, dtype)
         if isinstance(scalar.type, ArrayType):
             scalar = self.load(scalar)
-        return self.add("full", (self.cast_scalar(scalar, ScalarType(dtype)),), ArrayType(dtype, lengths, layout))
+        return self.add("full", (self.cast_scalar(scalar, ScalarType(dtype)),), ArrayType(dtype, lengths, layout, access))
 
     def iota(self, length: Dim, start: Abstract, step: Abstract, dtype: DType) -> Value:
         """start + k * step for k in range(length), computed in `dtype` (f16 in f32); start and step are scalars."""
@@ -752,14 +767,8 @@ class TypedBuilder:
     def store(self, target: Value, value: Abstract) -> None:
         """target[...] = value: broadcast, cast and written; what overlaps is read before it is overwritten."""
         assert isinstance(target.type, ArrayType)
-        if target in self.readonly:
-            self.fail("ValueError", "assignment destination is read-only")
+        if not self.writable(target):
             return
-        if target in self.ambiguous:
-            self.refuse(
-                "a write to the reshape of an array whose layout is not contiguous: NumPy gives a view or a copy",
-                "copy first",
-            )
         dtype = target.type.dtype
         if self.strong_dtype(value).kind == "c" and dtype.kind != "c":
             self.refuse(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import final
 
+from tensorjit.ir.dims import DimExpr, symbols_of
 from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
 from tensorjit.ir.rewriter import rebuild_ops
+from tensorjit.ir.texts import leaves
+from tensorjit.ir.types import ArrayType
 from tensorjit.records import dataclass
 
 _LOOPS = frozenset({"for", "while"})
@@ -49,6 +52,13 @@ def dce(graph: Graph, is_pure: Callable[[Op], bool]) -> Graph:
     return rebuild_ops(graph, live.visit)
 
 
+def _symbols(of: object) -> Iterator[str]:
+    """The sizes that a type or an attr depends on."""
+    for dim in of.shape if isinstance(of, ArrayType) else (of,):
+        if isinstance(dim, DimExpr):
+            yield from (s.name for s in symbols_of(dim))
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class _Context:
@@ -86,6 +96,7 @@ class _Liveness:
         self.live: set[Value] = set()
         self.live_slots: set[tuple[Op, int]] = set()
         self.todo: list[Value] = []
+        self.merged: dict[str, Value] = {}  # a size where blocks join -> the result whose type says it
         self._index()
 
     def _index(self) -> None:
@@ -98,6 +109,9 @@ class _Liveness:
                 self.children[context.owner].append(op)
                 self._aim(op, context)
                 self.made_by.update((v, (op, k)) for k, v in enumerate(op.results))
+                if op.name in _CONTROL:
+                    for v in reversed(op.results):
+                        self.merged.update(dict.fromkeys(_symbols(v.type), v))
                 self.children[op], self.exits[op] = [], []
                 for k, block in enumerate(op.blocks):
                     self._params(op, block)
@@ -108,6 +122,9 @@ class _Liveness:
             self._escape(op)
             if owner is not None:
                 self.escapes.setdefault(owner, set()).update(self.escapes[op])
+            self.merged.pop(op.attrs.get("symbol", ""), None)
+        for known in self.graph.attrs.get("symbols", ()):
+            self.merged.pop(known, None)
 
     def _aim(self, op: Op, context: _Context) -> None:
         owner = None if context.is_test else context.owner
@@ -140,6 +157,7 @@ class _Liveness:
             self._keep(op)
             if op.name in _CONTROL and (op, slot) not in self.live_slots:
                 self.live_slots.add((op, slot))
+                self._mark_sizes(op.results[slot].type)
                 carried = op.operands[len(op.operands) - len(op.results) :] if op.name in _LOOPS else ()
                 self._mark(carried[slot : slot + 1])
                 for terminator in self.exits[op]:
@@ -149,6 +167,9 @@ class _Liveness:
         fresh = [v for v in values if v not in self.live]
         self.live.update(fresh)
         self.todo += fresh
+
+    def _mark_sizes(self, *of: object) -> None:
+        self._mark([self.merged[name] for x in of for name in _symbols(x) if name in self.merged])
 
     def _keep_effects(self, owner: Op | None) -> None:
         """Keep the ops in an op's blocks that do more than make results, and the ops in theirs."""
@@ -168,6 +189,10 @@ class _Liveness:
 
     def _keep_one(self, op: Op) -> None:
         self.kept.add(op)
+        if self.merged:  # what is known of a size lives as long as the size is looked at, in a check say
+            self._mark_sizes(
+                *(r.type for r in op.results if op.name not in _CONTROL), *(x for a in op.attrs.values() for x in leaves(a))
+            )
         if op.name in _LOOPS:
             self._mark(op.operands[: len(op.operands) - len(op.results)])
         elif op not in self.target:

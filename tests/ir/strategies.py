@@ -45,6 +45,8 @@ TYPES: tuple[Type, ...] = (
     ArrayType(F64, (N,)),
     ArrayType(F32, (3, maximum(N - 1, 0) * 2 + floordiv(M, 2)), "F"),
     ArrayType(BOOL, (), "A"),
+    ArrayType(BOOL, (M,), "A", "readonly"),
+    ArrayType(F64, (N,), access="unsure"),
 )
 NAMES = st.sampled_from(["", "x", "y", "x1", "if", "graph", "\u03b1", 'a"b', "a.1", "nan", "then"]) | st.text(max_size=6)
 LOOPS: tuple[LoopKind, ...] = ("serial", "vector", "parallel")

@@ -132,13 +132,16 @@ def test_rules_of_both_levels(body: str, message: str) -> None:
         ),
         ("%a: f64[n]:C = if(%c) then { yield(%v) } else { yield(%v) } return(%a)", "f64[n]:A, not f64[n]"),
         ("%a: f64[1]:A = if(%c) then { yield(%v) } else { yield(%v) } return(%a)", "f64[n]:A, not f64[1]:A"),
+        ("%a: f64[n]:A = if(%c) then { yield(%w) } else { yield(%v) } return(%a)", "f64[n]:A:readonly, not f64[n]:A"),
+        ("%a: f64[n]:A = view(%w) return(%a)", "a view that can be written of an array that cannot"),
+        ("store(%w, %x) return(%x)", "a store to a read-only array"),
         ("%a: f64 = for(%x) do (%i: int, %s: f64) { continue(%x) } return(%a)", "0 initial values"),
         ("raise()", "has the attr `exception`"),
         ("%a: f64 = const() return(%a)", "the attr `value` is missing"),
     ],
 )
 def test_rules_of_specialised_graphs(body: str, message: str) -> None:
-    head = "graph f(%x: f64, %c: bool, %v: f64[n]:A) symbols (n >= 2 != 1) { "
+    head = "graph f(%x: f64, %c: bool, %v: f64[n]:A, %w: f64[n]:A:readonly) symbols (n >= 2 != 1) { "
     fails(head + body + " }", message, "specialised")
 
 

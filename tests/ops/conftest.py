@@ -88,7 +88,7 @@ def type_of(value: Any, index: int, symbols: dict[str, tuple[int, int]]) -> Type
         if size != 1:
             symbols[name] = (index, axis)
     layout: Layout = "C" if value.flags.c_contiguous else "F" if value.flags.f_contiguous else "A"
-    return ArrayType(dtype, tuple(shape), layout)
+    return ArrayType(dtype, tuple(shape), layout, "writable" if value.flags.writeable else "readonly")
 
 
 def build(rule: Callable[..., Any], args: Sequence[Any]) -> Graph:
@@ -96,9 +96,6 @@ def build(rule: Callable[..., Any], args: Sequence[Any]) -> Graph:
     symbols: dict[str, tuple[int, int]] = {}
     params = [Value(type_of(a, k, symbols), f"a{k}") for k, a in enumerate(args)]
     b = TypedBuilder(OPS, Builder(params))
-    for param, value in zip(params, args, strict=True):
-        if isinstance(value, np.ndarray) and not value.flags.writeable:
-            b.readonly.add(param)
     result = of(rule(b, *params))
     values: list[Value] = []
     structure = _structure(b, result, params, values)

@@ -178,7 +178,7 @@ class _Program:
         return b.view(x, sizes, axes, offset) if sizes else None
 
     def store(self, b: Any, ops: Any, pool: list[Any]) -> Any:
-        targets = [v for v in self.arrays(pool) if v not in b.readonly]
+        targets = [v for v in self.arrays(pool) if v.type.access == "writable"]
         target = self.random.choice(targets[-6:] + targets[:2])
         values = [v for v in pool if self.fits(b, target, v) and b.rank(v) <= b.rank(target)]
         values = [

@@ -35,6 +35,7 @@ from tensorjit.ir.signature import (
 from tensorjit.ir.types import ArrayType
 from tensorjit.ops.abstract import Abstract, Sequence_, of
 from tensorjit.ops.typed import Refusal
+from tensorjit.passes.alias import find_aliases
 from tensorjit.passes.specialise.basics import HANDLERS
 from tensorjit.passes.specialise.branches import if_
 from tensorjit.passes.specialise.calls import Traced, call
@@ -110,7 +111,6 @@ def specialise(
         s.problem(refusal)
     except RecursionError:
         s.problem(Refusal(Problem("this function is nested too deeply", generic.loc, "split it into several")))
-    _check_copies(s)
     if s.problems:
         raise (NeedsStatic if s.needs_static else UnsupportedError)(s.problems)
     implicit = tuple(s.implicit.values())
@@ -123,6 +123,7 @@ def specialise(
         "unaligned": _unaligned(signature, leaves),
     }
     graph = Graph(generic.name, block, MappingProxyType(attrs), generic.loc)
+    _check_copies(graph)
     return Specialised(graph, tuple(leaves), tuple(s.guards.values()), implicit, written(graph))
 
 
@@ -158,8 +159,6 @@ def _parameters(s: Specialiser, generic: Graph, signature: Signature, defaults: 
         if isinstance(sig, StaticSig):
             return of(sig.value)
         value = Value(types[leaf] if isinstance(sig, ArraySig) else sig.type, leaf_names[leaf])
-        if isinstance(sig, ArraySig) and not sig.writable:
-            s.b.readonly.add(value)
         index_of[leaf] = len(leaves)
         s.params[value] = len(leaves)
         leaves.append(leaf)
@@ -189,27 +188,23 @@ def _unaligned(signature: Signature, leaves: Sequence[int]) -> tuple[int, ...]:
     return tuple(k for k, leaf in enumerate(leaves) if isinstance(sig := sigs[leaf], ArraySig) and not sig.aligned)
 
 
-def _check_copies(s: Specialiser) -> None:
+def _is_unsure(value: Value) -> bool:
+    return isinstance(value.type, ArrayType) and value.type.access == "unsure"
+
+
+def _check_copies(graph: Graph) -> None:
     """Refuse a program that writes to an array of which a copy was made where NumPy, for some layouts, gives a view: the copy would
     not see the write."""
-    graph = Graph("", Block(tuple(s.params), tuple(s.b.builder.ops)))
-    ops = list(graph.walk()) if s.b.ambiguous else []
-    defs = {op.result: op for op in ops if len(op.results) == 1}
-
-    def root(value: Value) -> Value:
-        while value in defs and defs[value].name in ("view", "reshape", "part"):
-            value = defs[value].operands[0]
-        return value
-
-    stored = {root(op.operands[0]) for op in ops if op.name == "store"}
-    for value in s.b.ambiguous:
-        copy = defs.get(root(value))
-        if copy is None or copy.name != "copy":
-            continue
-        base = root(copy.operands[0])
-        if base in stored or (stored and base not in s.params and base not in defs):
+    ops = list(graph.walk())
+    unsure = {op.operands[0] for op in ops if op.name == "reshape" and _is_unsure(op.result) and not _is_unsure(op.operands[0])}
+    if not unsure:
+        return
+    aliases = find_aliases(graph)
+    stored = [op.operands[0] for op in ops if op.name == "store"]
+    for copy in ops:
+        if unsure.intersection(copy.results) and any(aliases.may_alias(copy.operands[0], target) for target in stored):
             text = "an array is written of which a reshape was taken while its layout is not contiguous: NumPy gives a view or a copy"
-            s.problem(Refusal(Problem(text, copy.loc, "copy it first: x.copy().reshape(...)")))
+            raise UnsupportedError([Problem(text, copy.loc, "copy it first: x.copy().reshape(...)")])
 
 
 def written(graph: Graph) -> frozenset[int]:

@@ -354,7 +354,7 @@ def _structure(s: Specialiser, x: Abstract, values: list[Value]) -> Any:
     if isinstance(x, Value) and x in s.params:
         return ("param", s.params[x])
     if isinstance(x, (Value, SymInt)) or (isinstance(x, Static) and isinstance(x.value, (np.generic, float, complex))):
-        if x in s.b.ambiguous if isinstance(x, Value) else False:
+        if isinstance(x, Value) and isinstance(x.type, ArrayType) and x.type.access == "unsure":
             s.b.refuse(
                 "the reshape of an array whose layout is not contiguous is returned: NumPy gives a view or a copy",
                 "copy first",

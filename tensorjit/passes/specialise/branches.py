@@ -95,7 +95,7 @@ def _join_branches(
         blocks.append(b.builder.block())
         b.builder = outer
     results = b.builder.add_multi("if", (condition,), all_types(joined), NO_ATTRS, blocks)
-    return Outcome(kind, fill_all(joined, results))
+    return Outcome(kind, fill_all(b, joined, results))
 
 
 def _split(s: Specialiser, condition: Value, frame: Frame, runners: Sequence[Runner], after: Rest) -> Outcome:

@@ -49,7 +49,7 @@ def _scoped(s: Specialiser, block: Block, inner: Frame) -> Outcome:
             b.refuse("this call returns values of different types from inside a loop", "return one type")
         if result is not None and same(joined, result):
             results = b.builder.add_multi("scope", (), all_types([result]), NO_ATTRS, [body])
-            return Outcome("fell", fill_all([result], results))
+            return Outcome("fell", fill_all(b, [result], results))
         del s.problems[problems:]
         result = joined
     b.refuse("the types of what this call returns do not settle")

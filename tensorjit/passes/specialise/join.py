@@ -13,7 +13,7 @@ from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import Value
 from tensorjit.ir.signature import same_static
-from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, ScalarType, Type
+from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, Access, ArrayType, Layout, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Poison, Sequence_, Static, SymInt, Unbound
 from tensorjit.ops.typed import TypedBuilder
 from tensorjit.records import dataclass
@@ -138,7 +138,18 @@ def _join_arrays(b: TypedBuilder, one: ArrayType, other: ArrayType, mark: int) -
     shape: list[Dim] = []
     for x, y in zip(one.shape, other.shape, strict=True):
         shape.append(x if x == y and not escapes(b, x, mark) else b.symbol("d"))
-    return Typed(ArrayType(one.dtype, tuple(shape), one.layout if one.layout == other.layout else "A"))
+    layout: Layout = one.layout if one.layout == other.layout else "A"
+    return Typed(ArrayType(one.dtype, tuple(shape), layout, _join_access(one.access, other.access)))
+
+
+def _join_access(one: Access, other: Access) -> Access:
+    if one == other:
+        return one
+    return "unsure" if "unsure" in (one, other) else "either"
+
+
+def _is_flagged(t: Typed) -> bool:
+    return isinstance(t.type, ArrayType) and t.type.access == "either"
 
 
 def escapes(b: TypedBuilder, dim: Dim, mark: int) -> bool:
@@ -151,9 +162,11 @@ def _escapes(b: TypedBuilder, x: Abstract, mark: int) -> bool:
 
 
 def types_of(t: Template) -> Iterator[Type]:
-    """The types of the values that a template needs, in order."""
+    """The types of the values that a template needs, in order; with an array whose access depends on the path, its flag."""
     if isinstance(t, Typed):
         yield t.type
+        if _is_flagged(t):
+            yield PY_INT
     elif isinstance(t, Items):
         for i in t.items:
             yield from types_of(i)
@@ -162,18 +175,23 @@ def types_of(t: Template) -> Iterator[Type]:
 def values_of(b: TypedBuilder, t: Template, x: Abstract) -> Iterator[Value]:
     """The values of `x` that fill a template that it fits, made in the current block."""
     if isinstance(t, Typed):
-        yield b.value(x)
+        yield (value := b.value(x))
+        if _is_flagged(t):
+            yield b.flag(value)
     elif isinstance(t, Items) and isinstance(x, Sequence_):
         for s, i in zip(t.items, x.items, strict=True):
             yield from values_of(b, s, i)
 
 
-def fill(t: Template, values: Iterator[Value]) -> Abstract:
+def fill(b: TypedBuilder, t: Template, values: Iterator[Value]) -> Abstract:
     """The abstract value of a template filled with values."""
     if isinstance(t, Typed):
-        return next(values)
+        value = next(values)
+        if _is_flagged(t):
+            b.flags[value] = next(values)
+        return value
     if isinstance(t, Items):
-        return Sequence_(tuple(fill(i, values) for i in t.items), t.is_list)
+        return Sequence_(tuple(fill(b, i, values) for i in t.items), t.is_list)
     return t.value
 
 
@@ -187,10 +205,10 @@ def all_values(b: TypedBuilder, templates: Iterable[Template], values: Iterable[
     return [v for t, x in zip(templates, values, strict=True) for v in values_of(b, t, x)]
 
 
-def fill_all(templates: Iterable[Template], values: Iterable[Value]) -> tuple[Abstract, ...]:
+def fill_all(b: TypedBuilder, templates: Iterable[Template], values: Iterable[Value]) -> tuple[Abstract, ...]:
     """Several templates filled with values, in order."""
     left = iter(values)
-    return tuple(fill(t, left) for t in templates)
+    return tuple(fill(b, t, left) for t in templates)
 
 
 def strengthen(t: Template, to: Template) -> Template | None:

@@ -148,7 +148,7 @@ class WhileLoop(Loop):
         types = all_types(built.carried)
         params = [Value(t) for t in types]
         with b.block(params) as builder:
-            found = self._condition(self.frame.fork(loop=None, in_loop=True), fill_all(built.carried, params))
+            found = self._condition(self.frame.fork(loop=None, in_loop=True), fill_all(b, built.carried, params))
             b.effect("yield", [b.value(found)])
         starts = all_values(b, built.carried, built.inits)
         return b.builder.add_multi("while", starts, types, built.attrs, [builder.block(), built.body], loc=self.op.loc)

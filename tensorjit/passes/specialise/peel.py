@@ -56,7 +56,7 @@ def _versioned(loop: Loop, start: tuple[Template, ...], values: Values, first: D
         text = "a variable of this loop changes its type from turn to turn"
         s.problem(Refusal(Problem(text, loop.op.loc, "give it one type before the loop")))
         return poisoned(loop.op)
-    own, code, at, others = ends(version.own, version.exits, iter(loop.emit(version.built, first)))
+    own, code, at, others = ends(s.b, version.own, version.exits, iter(loop.emit(version.built, first)))
 
     def go_on(k: int, path: Frame, rest: Rest) -> Outcome:
         again = s.b.bind(at, "k", low=0) + 1 if loop.op.name == "for" else 0

@@ -88,8 +88,7 @@ def into(
             f"with casting rule '{casting}'",
         )
         return out
-    if out in b.readonly:
-        b.fail("ValueError", "output array is read-only")
+    if not b.writable(out, "output array is read-only"):
         return out
     b.output = (out.type.shape,)
     result = b.apply(name, args, loop)

@@ -93,7 +93,7 @@ class Loop(ABC):
         with s.b.block([*params, *extra]) as builder:
             attrs, before = self.begin(state, first)
             own = self.frame.fork(loop=state, in_loop=True)
-            outcome = self.turn(own, state.index, fill_all(state.carried, params), rest)
+            outcome = self.turn(own, state.index, fill_all(s.b, state.carried, params), rest)
             if outcome.kind != "ended":
                 leave(s, next_turn(outcome), own)
             return Block((*before, *params, *extra), tuple(builder.ops)), attrs
@@ -101,7 +101,7 @@ class Loop(ABC):
     def finish(self, built: Built, first: Dim, frame: Frame, after: Rest) -> Outcome:
         """The typed loop, and what follows it."""
         results = self.emit(built, first)
-        return self.end(fill_all(built.carried, results), frame, after)
+        return self.end(fill_all(self.s.b, built.carried, results), frame, after)
 
     def end(self, values: Values, frame: Frame, after: Rest) -> Outcome:
         """The loop ended without `break`: its `else` block, if any."""

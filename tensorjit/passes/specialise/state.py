@@ -370,9 +370,7 @@ class Specialiser:
             shape.append(1 if one else symbol(name, not_one=True))
             if not one:
                 self.symbols[name] = (index, axis)
-        param = Value(ArrayType(sig.dtype, tuple(shape), sig.layout), named)
-        if not sig.writable:
-            self.b.readonly.add(param)
+        param = Value(ArrayType(sig.dtype, tuple(shape), sig.layout, sig.access), named)
         return Implicit(source, sig, self._param(param))
 
     def _param(self, param: Value) -> Value:

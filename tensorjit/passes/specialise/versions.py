@@ -148,10 +148,12 @@ def starts(inits: Sequence[Abstract], exits: Exits) -> tuple[Abstract, ...]:
 
 
 def ends(
-    carried: tuple[Template, ...], exits: Exits, results: Iterator[Value]
+    b: TypedBuilder, carried: tuple[Template, ...], exits: Exits, results: Iterator[Value]
 ) -> tuple[tuple[Abstract, ...], Value, Value, list[tuple[Abstract, ...]]]:
     """A loop's results apart: its own values, the code, the index, and each alternative's values."""
-    own = fill_all(carried, results)
+    own = fill_all(b, carried, results)
     code, at = next(results), next(results)
-    others = [tuple(x if t is None else fill(t, results) for t, x in zip(a.templates, own, strict=True)) for a in exits.alternatives]
+    others = [
+        tuple(x if t is None else fill(b, t, results) for t, x in zip(a.templates, own, strict=True)) for a in exits.alternatives
+    ]
     return own, code, at, others
