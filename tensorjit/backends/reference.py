@@ -6,18 +6,14 @@ takes the graph as `specialise` leaves it.
 
 from __future__ import annotations
 
-import builtins
 import math
 import operator
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from importlib import import_module
 from typing import Any, cast, final
 
 import numpy as np
 
-from tensorjit.errors import VerifyError
+from tensorjit.errors import TypeInferenceError, VerifyError
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import Block, Graph, Op, Value
@@ -25,6 +21,7 @@ from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.ops import OPS
 from tensorjit.ops.python_scalars import PYTHON
 from tensorjit.records import dataclass
+from tensorjit.runtime.raising import make_exception, resolve, warn
 
 Array = np.ndarray[Any, Any]
 _RELATIONS = {"eq": operator.eq, "ge": operator.ge, "gt": operator.gt}
@@ -169,12 +166,7 @@ def _return(run: _Run, op: Op, args: list[Any]) -> _Exit:
 
 
 def _raise(run: _Run, op: Op, args: list[Any]) -> _Exit:
-    raise _exception(op.attrs["exception"], op.attrs.get("class"))(*_message(op, args))
-
-
-def _message(op: Op, args: list[Any]) -> tuple[str, ...]:
-    message = op.attrs.get("message", "")
-    return (message.format(*args),) if message else ()
+    raise make_exception(op.attrs.get("class") or op.attrs["exception"], op.attrs.get("message", "").format(*args))
 
 
 def _unreachable(run: _Run, op: Op, args: list[Any]) -> _Exit:
@@ -248,41 +240,18 @@ _CONTROL: Mapping[str, _Control] = {
 # -- sizes and checks ----------------------------------------------------------------------------------------------
 
 
-def _exception(name: str, known: type[BaseException] | None = None) -> type[BaseException]:
-    return known if known is not None else cast(type[BaseException], _qualified(name))
-
-
-@cache
-def _qualified(name: str) -> Any:
-    """A builtin, or an object by module and name."""
-    if "." not in name:
-        return getattr(builtins, name)
-    parts = name.split(".")
-    for k in range(len(parts) - 1, 0, -1):
-        try:
-            found: Any = import_module(".".join(parts[:k]))
-        except ImportError:
-            continue
-        for part in parts[k:]:
-            found = getattr(found, part)
-        return found
-    raise VerifyError(f"there is no {name}")
-
-
 def _check(run: _Run, op: Op, args: list[Any]) -> None:
     if not _RELATIONS[op.attrs["relation"]](run.size(op.attrs["left"]), run.size(op.attrs["right"])):
         _fail(run, op, op.attrs["exception"])
 
 
 def _fail(run: _Run, op: Op, exception: str) -> None:
-    kind, text = _exception(exception), op.attrs["message"].format(*(run.size(d) for d in op.attrs["args"]))
-    # NumPy's casting errors are made of dtypes, not of a text
-    raise TypeError(text) if kind.__module__.endswith("._exceptions") else kind(text)
+    raise make_exception(exception, op.attrs["message"].format(*(run.size(d) for d in op.attrs["args"])))
 
 
 def _warn(run: _Run, op: Op, args: list[Any]) -> None:
     if not _RELATIONS[op.attrs["relation"]](run.size(op.attrs["left"]), run.size(op.attrs["right"])):
-        warnings.warn(op.attrs["message"], _qualified(op.attrs["category"]), stacklevel=2)
+        warn(op.attrs["message"], resolve(op.attrs["category"]))
 
 
 def _broadcast_dim(run: _Run, op: Op, args: list[Any]) -> None:
@@ -402,7 +371,7 @@ def _store(run: _Run, op: Op, args: list[Any]) -> None:
 
 
 def _library(run: _Run, op: Op, args: list[Any]) -> Any:
-    found = _qualified(op.attrs["function"])(*args, **op.attrs.get("keywords", {}))
+    found = resolve(op.attrs["function"])(*args, **op.attrs.get("keywords", {}))
     results = found if len(op.results) > 1 else (found,)[: len(op.results)]
     for value, result in zip(op.results, results, strict=True):
         for dim, size in zip(getattr(value.type, "shape", ()), np.shape(result), strict=False):
@@ -474,7 +443,7 @@ def _python(op: Op, args: list[Any]) -> Any:
     assert isinstance(op.result.type, ScalarType)
     if isinstance(result, complex) and op.result.type.dtype.kind != "c":
         message = "a negative number to a fractional power is complex, which is not known when the function is compiled"
-        raise _qualified("tensorjit.errors.TypeInferenceError")(message)
+        raise TypeInferenceError(message)
     return result
 
 

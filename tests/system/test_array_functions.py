@@ -96,3 +96,35 @@ def test_small_functions_of_bools_and_others(text: str) -> None:
     f = module(f"def f(x, y):\n    return {text}\n")["f"]
     mask = np.array([True, False, True])
     hold(f, lambda: (mask.copy(), mask[::-1].copy()), lambda: (np.arange(3.0), mask.copy()), lambda: (mask.copy(), np.ones(3)))
+
+
+class NeedsArguments(Exception):
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"because of {reason}")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_errors_are_of_numpys_classes_and_pythons_texts(backend: Any) -> None:
+    """UFuncTypeError was a TypeError; a class that wants arguments, raised without, gave a TypeError without a text."""
+
+    def outputs(x: Any, y: Any) -> Any:
+        return np.add(x, y, out=y)
+
+    def wants(x: Any) -> Any:
+        raise NeedsArguments  # type: ignore[call-arg]
+
+    for function, args in ((outputs, (np.ones(2), np.ones(2, int))), (wants, (np.ones(2),))):
+        with pytest.raises(TypeError) as wanted:
+            function(*args)
+        with pytest.raises(wanted.type) as found:
+            tj.script(function, backend=backend)(*args)
+        assert (type(found.value).__name__, str(found.value)) == (wanted.type.__name__, str(wanted.value))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_empty_mean_warns_where_it_is_called(backend: Any) -> None:
+    f = tj.script(module("def f(x):\n    return x.mean()\n")["f"], backend=backend)
+    for _ in range(2):
+        with pytest.warns(RuntimeWarning) as seen:
+            f(np.zeros(0))
+        assert [w.filename for w in seen if "Mean" in str(w.message)] == [__file__]

@@ -7,10 +7,7 @@ that every reference is dropped on the way out. Control flow is in `control`, Py
 
 from __future__ import annotations
 
-import builtins
 import functools
-import importlib
-import warnings
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,8 +52,9 @@ from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.ops.opdef import Loop, OpDef
 from tensorjit.passes.alias import Aliases, find_aliases
 from tensorjit.records import dataclass
+from tensorjit.runtime.raising import make_exception, resolve, warn
 
-__all__ = ["Driver", "ErrorSite", "make_exception", "resolve"]
+__all__ = ["Driver", "ErrorSite"]
 
 Item = Any
 GUARD_ERROR = "tensorjit.errors.GuardError"
@@ -78,35 +76,6 @@ class ErrorSite:
     def throw(self, numbers: Sequence[int]) -> None:
         """Raise it."""
         raise make_exception(self.exception, self.message.format(*numbers))
-
-
-def make_exception(kind: str | type[BaseException], text: str) -> BaseException:
-    """An exception by its class or the qualified name of its class.
-
-    >>> make_exception("IndexError", "too far")
-    IndexError('too far')
-    """
-    if isinstance(kind, str):
-        kind = getattr(builtins, kind) if "." not in kind else resolve(kind)
-    assert isinstance(kind, type)
-    try:
-        return kind(text) if text else kind()
-    except TypeError:  # NumPy's casting errors are made of dtypes
-        return TypeError(text)
-
-
-def resolve(name: str) -> Any:
-    """The object of a qualified name.
-
-    >>> resolve("numpy.linalg.norm").__name__
-    'norm'
-    """
-    path, _, rest = name.partition(".")
-    found: Any = importlib.import_module(path)
-    for part in rest.split("."):
-        path = f"{path}.{part}"
-        found = getattr(found, part) if hasattr(found, part) else importlib.import_module(path)
-    return found
 
 
 class Driver:
@@ -507,13 +476,9 @@ def _holds(d: Driver, op: Op) -> ir.Value:
 
 @emits("warn")
 def _warn(d: Driver, op: Op) -> None:
-    warner = functools.partial(warnings.warn, op.attrs["message"], resolve(_qualified(op.attrs["category"])))
+    warner = functools.partial(warn, op.attrs["message"], resolve(op.attrs["category"]))
     with d.emit.if_then(d.emit.not_(_holds(d, op)), likely=False):
         d.host.call_object(d.host.constant(warner), [])
-
-
-def _qualified(name: str) -> str:
-    return name if "." in name else f"builtins.{name}"
 
 
 @emits("broadcast_dim")
