@@ -19,6 +19,7 @@ from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.types import ArrayType
+from tensorjit.passes.regions import Sizes, may_repeat
 from tensorjit.records import dataclass
 
 _VIEWS = frozenset({"view", "reshape", "part"})
@@ -36,6 +37,7 @@ class Box:
     length: tuple[Dim, ...]
     axes: tuple[int | None, ...]
     shape: tuple[Dim, ...]
+    repeats: bool = False  # at run time an axis may stand still
 
     def substituted(self, equal: Mapping[str, Dim]) -> Box:
         """The box with sizes rewritten by known equalities."""
@@ -45,7 +47,7 @@ class Box:
         def each(sizes: Iterable[Dim]) -> tuple[Dim, ...]:
             return tuple(dims.substitute(d, equal) for d in sizes)
 
-        return Box(each(self.offset), self.step, each(self.length), self.axes, each(self.shape))
+        return Box(each(self.offset), self.step, each(self.length), self.axes, each(self.shape), self.repeats)
 
 
 class Aliases:
@@ -81,6 +83,24 @@ class Aliases:
         p, q = p.substituted(equal or {}), q.substituted(equal or {})
         # twins have one shape, though their sizes have two names
         return (p.offset, p.step, p.axes) == (q.offset, q.step, q.axes) and (x is not y or p.shape == q.shape)
+
+    def is_ahead(self, read: Value, written: Value, equal: Mapping[str, Dim] | None = None) -> bool:
+        """Whether of two overlapping views each element of one is read before it is written through the other, if a loop goes up
+        along all axes and reads at every index before it writes there.
+
+            x[:-1] += x[1:]              x[1:] is ahead of x[:-1], and not the other way around
+        """
+        root = self.root.get(read, read)
+        if root is not self.root.get(written, written) or not isinstance(root.type, ArrayType) or root.type.layout == "A":
+            return False  # the elements of a root of any strides may overlap each other
+        p, q = self.box.get(read), self.box.get(written)
+        if p is None or q is None or p.repeats or q.repeats or None in p.axes or (p.axes, p.step) != (q.axes, q.step):
+            return False
+        p, q = p.substituted(equal or {}), q.substituted(equal or {})
+        ahead = [
+            dims.bounds((a - b) * s)[0] if s in (1, -1) else -(a != b) for a, b, s in zip(p.offset, q.offset, p.step, strict=True)
+        ]
+        return min(ahead, default=0) >= 0
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -247,8 +267,11 @@ def _compose(box: Box, op: Op) -> Box | None:
         if source not in walked:
             step[root], length[root] = 0, 1
     result: list[int | None] = []
+    repeats = box.repeats
+    sizes = box.shape
     for (source_axis, walk), size in zip(axes, shape, strict=True):
         root = None if source_axis is None else box.axes[source_axis]
+        repeats = repeats or (source_axis is not None and may_repeat(sizes[source_axis], size, Sizes()))
         if root is None:
             result.append(None)
             continue
@@ -256,7 +279,7 @@ def _compose(box: Box, op: Op) -> Box | None:
             return None
         step[root], length[root] = box.step[root] * walk, size
         result.append(root)
-    return Box(tuple(offset), tuple(step), tuple(length), tuple(result), shape)
+    return Box(tuple(offset), tuple(step), tuple(length), tuple(result), shape, repeats)
 
 
 def _apart(a: Box, b: Box) -> bool:

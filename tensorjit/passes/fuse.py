@@ -491,7 +491,7 @@ class _BlockFuser:
                 self._close(home, f"`store`{_at(op)} writes what it reads elsewhere")
         # only now is it known whether the value comes from memory
         outside = is_array(value) and value not in self.leaves and self._current(value)[0] is None
-        if outside and not self._same(value, target) and self.aliases.may_alias(value, target, equal):
+        if outside and not self._in_step(value, target) and self.aliases.may_alias(value, target, equal):
             value = self._copied(value, op)
             converted = Op("cast", (value,), converted.results, converted.attrs, loc=op.loc)
         home, _ = self._current(value)
@@ -518,12 +518,16 @@ class _BlockFuser:
         """Whether writing the target from within the region may change what the region still reads, or writes."""
         equal = self.sizes.equal
         for v, seen in region.reads.items():
-            if self.aliases.may_alias(v, target, equal) and not (self._same(v, target) and seen == {axes}):
+            if self.aliases.may_alias(v, target, equal) and not (self._in_step(v, target) and seen == {axes}):
                 return True
         for t in region.targets:
             if self.aliases.may_alias(t, target, equal) and not (self._same(t, target) and region.axes[region.content[t]] == axes):
                 return True
         return False
+
+    def _in_step(self, read: Value, target: Value) -> bool:
+        """Whether a kernel that reads and writes at the same indices reads each element before it writes it."""
+        return self._same(read, target) or self.aliases.is_ahead(read, target, self.sizes.equal)
 
     def _copied(self, value: Value, op: Op) -> Value:
         """The elements of an array, in memory of their own."""
