@@ -145,6 +145,110 @@ def _traced(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[...
         return tj.trace(function, args)
 
 
+def divided_where_possible(x: Any, s: Any) -> Any:
+    out = np.zeros_like(x)
+    for i in range(len(x)):
+        if s[i] != 0:
+            out[i] = x[i] / s[i]
+    return out
+
+
+def divisors_made_safe(x: Any, s: Any) -> Any:
+    out = np.zeros_like(x)
+    for i in range(len(x)):
+        d = s[i]
+        if d == 0:
+            d = x[i]
+        out[i] = x[i] / d
+    return out
+
+
+def never_the_same_quotient(x: Any, s: Any) -> Any:
+    total, top, bottom = x[0], x[1], s[0]
+    for i in range(len(x)):
+        if i > 100:  # what does not change in the loop is not computed before it
+            total += top / bottom
+        else:
+            total += top * 0
+    return total
+
+
+def clipped_and_squared(x: Any, s: Any) -> Any:
+    out = np.zeros_like(x)
+    for i in range(len(x)):
+        v = x[i]
+        if v > 1:
+            v = 1.0
+        out[i] = v * v
+    return out
+
+
+def differences_of_the_others(x: Any, s: Any) -> Any:
+    out = np.zeros_like(x)
+    for i in range(len(x)):
+        out[i] = x[i] * x[i] if s[i] <= 1 else x[i] - s[0]
+    return out
+
+
+def points_in_polygon(x: Any, y: Any) -> Any:
+    out = np.zeros(len(x), np.bool_)
+    for k in range(len(x)):
+        inside, j = False, len(x) - 1
+        for i in range(len(x)):
+            if (y[i] > y[k]) != (y[j] > y[k]) and x[k] < (x[j] - x[i]) * (y[k] - y[i]) / (y[j] - y[i]) + x[i]:
+                inside = not inside
+            j = i
+        out[k] = inside
+    return out
+
+
+def cholesky(x: Any, s: Any) -> Any:
+    n = 4
+    a, lower = np.eye(n, dtype=x.dtype) + x[0] * x[0], np.zeros((n, n), x.dtype)
+    for i in range(n):
+        for j in range(i + 1):
+            rest = a[i, j]
+            for k in range(j):
+                rest -= lower[i, k] * lower[j, k]
+            lower[i, j] = np.sqrt(rest) if i == j else rest / lower[j, j]
+    return lower
+
+
+def overlapping_boxes(x: Any, s: Any) -> Any:
+    keep = np.ones(len(x), np.bool_)
+    for i in range(len(x)):
+        for j in range(i + 1, len(x)):
+            inter = min(x[i], x[j]) - max(s[i], s[j])
+            union = max(x[i], x[j]) - min(s[i], s[j])
+            if union > 0 and inter / union > s[0]:
+                keep[j] = False
+    return keep
+
+
+def of_python_floats(x: Any, s: Any) -> Any:
+    a, total = float(x[0]), 0.0
+    for _ in range(5):
+        total = total + a * a
+    return total, s[0] * s[1]
+
+
+LOOPS = [
+    divided_where_possible, divisors_made_safe, never_the_same_quotient, clipped_and_squared, differences_of_the_others,
+    points_in_polygon, cholesky, overlapping_boxes, of_python_floats,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2"])
+@pytest.mark.parametrize("function", LOOPS, ids=lambda f: f.__name__)
+def test_loops_over_elements_warn_as_python_runs_them(function: Callable[..., Any], dtype: str) -> None:
+    f = tj.script(function, cache_size=64)
+    large = np.full(9, np.finfo(dtype).max * 0.9, dtype)
+    values = [large, *(a.astype(dtype) for a in (ONES, NONES, INFINITIES, ONES * np.nan, np.arange(9.0)))]
+    for x in values:
+        for s in values:
+            assert kinds(f, x, s) == kinds(function, x, s), (x[0], s[0])
+
+
 def add(x: Any, y: Any) -> Any:
     return x + y
 

@@ -25,6 +25,7 @@ from tensorjit.backends.llvm.abi import (
     DOUBLE,
     ERROR_ARGS,
     FLOAT,
+    HALF,
     I8,
     I32,
     I64,
@@ -149,7 +150,11 @@ class Driver:
     def _run_blocks(self, op: Op) -> None:
         outer, self.base = self.base, self.sides.inside(op) if self.base == "numpy" else self.base
         self.switch(self.base)
-        self._dispatch(op)
+        if self.base == outer:
+            self._dispatch(op)
+        else:  # what is pinned around the blocks need not be inside
+            inner = [v for block in op.blocks for o in block.walk() for v in o.operands]
+            self._pinned(op, [v for v in (*op.operands, *inner) if v in self.env])
         self.side, self.base = self.base, outer
         self.switch(outer)
 
@@ -157,9 +162,9 @@ class Driver:
         side = side_of(op)
         if side and self.sides.mixed and self.base == "numpy":
             self.switch(side)
-            self._pinned(op)
+            self._pinned(op, op.operands)
         elif side == "numpy" and self.conditional and self.wants_pipeline and op.name != "launch":
-            self._pinned(op)  # else LLVM may compute it on the other path too, and raise its flags
+            self._pinned(op, op.operands)  # else LLVM may compute it on the other path too, and raise its flags
         else:
             self._dispatch(op)
 
@@ -172,9 +177,9 @@ class Driver:
         else:
             self.scalar_op(op)
 
-    def _pinned(self, op: Op) -> None:
-        """Emit an op where it stands: not before what is there already, not after what comes."""
-        kept = {v: self.env[v] for v in op.operands if isinstance(v.type, ScalarType)}
+    def _pinned(self, op: Op, operands: Sequence[Value]) -> None:
+        """Emit an op that computes with operands where it stands: not before what is there already, not after what comes."""
+        kept = {v: self.env[v] for v in operands if isinstance(v.type, ScalarType)}
         self.env.update((v, self._pin(item)) for v, item in kept.items())
         self._dispatch(op)
         self.env.update(kept)
@@ -184,8 +189,11 @@ class Driver:
 
     def _pin(self, register: Register) -> Register:
         def pin(part: ir.Value) -> ir.Value:
-            floats = part.type in (FLOAT, DOUBLE) and not isinstance(part, ir.Constant)
-            return self.host.fp_pin(part) if floats else part
+            if isinstance(part, ir.Constant) or part.type not in (HALF, FLOAT, DOUBLE):
+                return part
+            if part.type != HALF:
+                return self.host.fp_pin(part)
+            return self.emit.bitcast(self.host.fp_pin(self.emit.bitcast(part, ir.IntType(16))), HALF)
 
         return map_parts(pin, register)
 

@@ -762,12 +762,12 @@ class HostBuilder:
             self.emit.store(self.emit.or_(self.emit.load(self._overflow, typ=I1), overflows), self._overflow)
 
     def fp_pin(self, value: ir.Value) -> ir.Value:
-        """The same scalar float, certainly computed before any later `fp_collect` or the end."""
+        """The same scalar float, or its bits, certainly computed before any later `fp_collect` or the end."""
         if not self.fp_status:
             return value
         # LLVM orders volatile assembly and the reading of the flags, but not arithmetic and that
         signature = ir.FunctionType(value.type, [value.type])
-        constraint = f"={self._fp.constraint},0"
+        constraint = f"={'r' if isinstance(value.type, ir.IntType) else self._fp.constraint},0"
         return self.emit.asm(signature, "", constraint, [value], side_effect=True)
 
     @property
