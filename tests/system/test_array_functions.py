@@ -128,3 +128,27 @@ def test_an_empty_mean_warns_where_it_is_called(backend: Any) -> None:
         with pytest.warns(RuntimeWarning) as seen:
             f(np.zeros(0))
         assert [w.filename for w in seen if "Mean" in str(w.message)] == [__file__]
+
+
+def test_any_and_all_find_what_is_anywhere() -> None:
+    """They leave when the answer is known, after some thousand elements."""
+    f = module("def f(x):\n    return x.any(), (~x).all(), np.any(x[::2]), (x > 0).any(), x.reshape(2, -1).any(1)\n")["f"]
+    n = 20000
+
+    def hit(k: int) -> Any:
+        x = np.zeros(n, bool)
+        x[k : k + 1] = True
+        return x
+
+    hold(f, *(lambda k=k: (hit(k),) for k in (0, 1, 4095, 4096, 8191, 8200, n - 65, n - 64, n - 1, n)), twice=False)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_flags_of_elements_after_the_answer_are_told(backend: Any) -> None:
+    def f(x: Any) -> Any:
+        return (np.log(x) > 1).any()
+
+    x = np.full(20000, 3.0)
+    x[-1] = -1
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        tj.script(f, backend=backend)(x)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tensorjit.ir.kernel import (
+    COMPARISONS,
     MATH,
+    TESTS,
     Accumulate,
     Apply,
     Const,
@@ -23,6 +25,7 @@ from tensorjit.ir.kernel import (
 __all__ = [
     "accumulated",
     "copied",
+    "decides",
     "expressions",
     "filled",
     "is_innermost",
@@ -185,6 +188,23 @@ def directly_accumulated(body: Iterable[Stmt]) -> tuple[str, ...]:
         elif isinstance(stmt, If):
             stack.extend((*stmt.then, *stmt.orelse))
     return tuple(sorted(names))
+
+
+_SILENT = {*COMPARISONS, *TESTS, "and", "or", "xor", "not", "select", "bits", "abs", "neg", "real", "imag"}
+
+
+def decides(loop: For) -> bool:
+    """Whether a loop does nothing but look for an answer: elements that it does not come to would not be missed, nor a flag
+    that they might raise."""
+
+    def is_silent(node: Expr) -> bool:
+        if not isinstance(node, Apply):
+            return not isinstance(node, Load) or all(isinstance(i, Const | Ref) for i in node.indices)
+        if node.intrinsic == "cast":
+            return node.dtype.kind == "b" or (node.dtype.kind in "iu" and node.args[0].dtype.kind in "biu")
+        return node.intrinsic in _SILENT
+
+    return all(isinstance(s, Let | Accumulate) and all(map(is_silent, _value_nodes(s))) for s in loop.body)
 
 
 def stored(body: Iterable[Stmt]) -> frozenset[str]:

@@ -174,8 +174,10 @@ class Frame:
         body: Callable[[ir.Value, Sequence[ir.Value]], Sequence[ir.Value]],
         *,
         certain: bool = False,
+        until: Callable[[], ir.Value] | None = None,
     ) -> list[ir.Value]:
-        """A loop over range(start, stop, step) that hands registers from turn to turn; `certain`: it turns at least once."""
+        """A loop over range(start, stop, step) that hands registers from turn to turn; `certain`: it turns at least once;
+        `until`: what ends it early, asked after each turn."""
         b = self.b
         entry, turn = b.block, b.append_basic_block("turn")
         after = b.append_basic_block("after")
@@ -188,8 +190,11 @@ class Frame:
         phis = [b.phi(value.type) for value in carried]
         results = list(body(index, phis))
         following = b.add(index, I64(step))
+        more = b.icmp_signed("<", following, stop)
+        if until is not None:
+            more = b.and_(more, b.not_(until()))
         latch = b.block
-        b.cbranch(b.icmp_signed("<", following, stop), turn, after)
+        b.cbranch(more, turn, after)
         index.add_incoming(start, entry)
         index.add_incoming(following, latch)
         for phi, first, later in zip(phis, carried, results, strict=True):

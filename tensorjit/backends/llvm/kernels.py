@@ -13,6 +13,7 @@ up to an aligned one; where all that it does is to copy, it is a call of memmove
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,9 @@ STRIP = 1 << 16
 
 WORTH_ALIGNING = 1 << 12
 """The bytes of a row from which on its elements before the first aligned one are handled apart."""
+
+LOOK = 1 << 12
+"""The elements between two looks at whether the answer is found."""
 
 COPIED_AT_ONCE = 1 << 22
 """The elements that are copied between two looks at the budget."""
@@ -389,11 +393,18 @@ class _Writer(Writer):
             self.charge(b.mul(b.sub(end, first), I64(weight)))
             return self._registers(names)
 
+        def settled() -> ir.Value:
+            tests = [a.scheme.is_settled(self.b, a.state) for a in fed]
+            return functools.reduce(self.b.and_, tests)
+
+        looking = bool(fed) and all(a.scheme.may_be_settled and not a.columnwise for a in fed) and facts.decides(loop)
         in_strips = bool(fed) or facts.is_innermost(loop)
         turns = TURNS_PER_STRIP if any(a.strips is not None for a in fed) else max(STRIP // weight // step, 1)
+        turns = max(LOOK // step, 1) if looking else turns
         per_strip = turns * step
         how, by = (one_strip, per_strip) if in_strips else (one_turn, step)
-        self._take(names, self.repeat(start, stop, by, self._registers(names), how, certain=certain))
+        until = settled if looking else None
+        self._take(names, self.repeat(start, stop, by, self._registers(names), how, certain=certain, until=until))
 
     def _few(self, loop: For, start: ir.Value, stop: ir.Value, step: int, turn: Callable[[ir.Value], None]) -> None:
         """The last turns of a loop: so few that they need no strips and no look at the budget."""

@@ -134,6 +134,16 @@ class Scheme:
         compare = b.icmp_signed if kind == "i" else b.icmp_unsigned
         return compare("<" if relation == "lt" else ">", value, held)
 
+    @property
+    def may_be_settled(self) -> bool:
+        """Whether there is a value that no other changes: any and all."""
+        return self.op in ("and", "or") and self.dtype.kind == "b"
+
+    def is_settled(self, b: ir.IRBuilder, state: State) -> ir.Value:
+        """Whether the values to come make no difference."""
+        (answer,) = self.shrink(b, state, 1)
+        return answer if self.op == "or" else b.not_(answer)
+
     # -- lanes
 
     def shrink(self, b: ir.IRBuilder, state: State, width: int) -> State:
