@@ -54,6 +54,8 @@ def index(b: TypedBuilder, x: Abstract, key: Abstract) -> Abstract:
 def assign(b: TypedBuilder, x: Abstract, key: Abstract, value: Abstract) -> None:
     """x[key] = value."""
     array = b.value(x)
+    if not b.writable(array):  # NumPy looks at that before it looks at the index
+        return
     items = _items(key)
     value = b.array(value) if isinstance(value, Sequence_) else value
     if any(_is_advanced(b, item) for item in items):

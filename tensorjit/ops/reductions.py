@@ -99,6 +99,8 @@ def finish(b: TypedBuilder, result: Abstract, out: Abstract, unsafe: bool = Fals
     if not isinstance(out, Value) or not isinstance(out.type, ArrayType):
         b.fail("TypeError", "output must be an array")
         return result
+    if not b.writable(out, "output array"):
+        return out
     if not unsafe:
         _check_casting(b, result, out.type.dtype)
     shape = b.shape_of(result)

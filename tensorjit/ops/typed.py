@@ -665,8 +665,9 @@ class TypedBuilder:
         assert isinstance(x.type, ArrayType)
         return self.flags[x] if x.type.access == "either" else self.constant(int(x.type.access == "writable"))
 
-    def writable(self, x: Value, message: str = "assignment destination is read-only") -> bool:
+    def writable(self, x: Value, what: str = "assignment destination") -> bool:
         """Whether an array may be written from here on; ValueError where it is read-only, at run time where that depends."""
+        message = f"{what} is read-only"
         assert isinstance(x.type, ArrayType)
         if x.type.access == "unsure":
             self.refuse(
@@ -764,10 +765,11 @@ class TypedBuilder:
 
     # -- effects -----------------------------------------------------------------------------------------------
 
-    def store(self, target: Value, value: Abstract) -> None:
-        """target[...] = value: broadcast, cast and written; what overlaps is read before it is overwritten."""
+    def store(self, target: Value, value: Abstract, what: str = "assignment destination") -> None:
+        """target[...] = value: broadcast, cast and written; what overlaps is read before it is overwritten. `what` is what NumPy
+        calls the target where it is read-only."""
         assert isinstance(target.type, ArrayType)
-        if not self.writable(target):
+        if not self.writable(target, what):
             return
         dtype = target.type.dtype
         if self.strong_dtype(value).kind == "c" and dtype.kind != "c":

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tensorjit as tj
+from tests.system.harness import public
 
 FROZEN = b"\0\1\2\3"
 CAPTURED = np.frombuffer(FROZEN, np.uint8)
@@ -29,6 +30,71 @@ def broadcast() -> Any:
 
 def repeated() -> Any:
     return np.lib.stride_tricks.as_strided(np.array([7], np.uint8), (4,), (0,))
+
+
+# -- single writes ---------------------------------------------------------------------------------------------
+
+
+def past_the_end(x: Any, y: Any, n: int) -> Any:
+    x[10] = 1
+
+
+def too_many_indices(x: Any, y: Any, n: int) -> Any:
+    x[1:9, 0] = 1
+
+
+def wrong_shape(x: Any, y: Any, n: int) -> Any:
+    x[1:3] = y
+
+
+def too_great(x: Any, y: Any, n: int) -> Any:
+    x[...] = 300
+
+
+def wrong_dtype(x: Any, y: Any, n: int) -> Any:
+    x += 1.5
+
+
+def no_loop(x: Any, y: Any, n: int) -> Any:
+    x <<= 1.5
+
+
+def sorted_in_place(x: Any, y: Any, n: int) -> Any:
+    x.sort()
+
+
+def squared(x: Any, y: Any, n: int) -> Any:
+    x **= 2
+
+
+def multiplied(x: Any, y: Any, n: int) -> Any:
+    x @= y
+
+
+def summed_into(x: Any, y: Any, n: int) -> Any:
+    y.sum(out=x[:1].reshape(()))
+
+
+def cumulated_into(x: Any, y: Any, n: int) -> Any:
+    np.cumsum(y, out=x)
+
+
+def clipped_into(x: Any, y: Any, n: int) -> Any:
+    np.clip(y, 0, 1, out=x)
+
+
+def nothing_into_nothing(x: Any, y: Any, n: int) -> Any:
+    x[5:5] = 3
+
+
+def parts(x: Any, y: Any, n: int) -> Any:
+    z = x.reshape(2, 2)
+    for row in z:
+        row[0] = 1
+
+
+def viewed_as_array(x: Any, y: Any, n: int) -> Any:
+    np.ascontiguousarray(x.T)[0] = 1
 
 
 # -- programs --------------------------------------------------------------------------------------------------
@@ -225,6 +291,10 @@ PROGRAMS: tuple[Callable[..., Any], ...] = (
     element_of_a_view, through_a_helper, left_from_a_loop, captured, items_of_a_tuple, copied_on_the_way, written_too_early,
     new_in_every_turn, types_that_change, loop_else, what_came_before, broadcast_on_a_branch, handed_on,
 )  # fmt: skip
+WRITES: tuple[Callable[..., Any], ...] = (
+    past_the_end, too_many_indices, wrong_shape, too_great, wrong_dtype, no_loop, sorted_in_place, squared, multiplied, summed_into,
+    cumulated_into, clipped_into, nothing_into_nothing, parts, viewed_as_array,
+)  # fmt: skip
 ARGUMENTS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "read-only, writable": (fixed, free),
     "writable, read-only": (free, fixed),
@@ -244,8 +314,8 @@ def seen(function: Callable[..., Any], x: Any, y: Any, n: int) -> Any:
 
     try:
         found = told(function(x, y, n))
-    except ValueError as error:
-        found = str(error)
+    except (ValueError, IndexError, TypeError, OverflowError) as error:
+        found = public(type(error)), str(error)
     return found, x.tolist(), y.tolist()
 
 
@@ -259,6 +329,15 @@ def test_read_only_arrays_raise_as_in_numpy(program: Callable[..., Any], argumen
         pytest.skip("refused: of which strides NumPy's reshape gives a view")
     for n in (0, 1, 2, 4):
         assert seen(compiled, x(), y(), n) == seen(program, x(), y(), n), n
+    assert FROZEN == b"\0\1\2\3"
+
+
+@pytest.mark.parametrize("write", WRITES, ids=lambda w: w.__name__)
+@pytest.mark.parametrize("backend", ["llvm", "reference"])
+def test_that_an_array_is_read_only_is_said_before_what_else_is_wrong(write: Callable[..., Any], backend: str) -> None:
+    compiled = tj.script(write, backend=backend)
+    for x in (fixed, free):
+        assert seen(compiled, x(), free(), 0) == seen(write, x(), free(), 0)
     assert FROZEN == b"\0\1\2\3"
 
 

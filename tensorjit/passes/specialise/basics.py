@@ -27,7 +27,7 @@ from tensorjit.ops.abstract import (
     of,
     static_value,
 )
-from tensorjit.ops.typed import describe
+from tensorjit.ops.typed import TypedBuilder, describe
 from tensorjit.passes.specialise import operators
 from tensorjit.passes.specialise.calls import unwrap
 from tensorjit.passes.specialise.iteration import iteration
@@ -267,14 +267,24 @@ def inplace(s: Specialiser, op: str, x: Abstract, y: Abstract) -> Abstract:
         return operators.binary(s.b, op, x, y)
     row = operators.BINARY[op][1]
     if op == "@":
-        s.b.store(x, operators.binary(s.b, op, x, y))
-        return x
-    if op == "**" and isinstance(y, Static):
+        return _inplace_matmul(s.b, x, y)
+    if op == "**" and isinstance(y, Static) and s.b.writable(x, "output array"):
         result = operators.binary(s.b, op, x, y)
         if s.b.dtype_of(result) == x.type.dtype:
             s.b.store(x, result)
             return x
     return into(s, row, [x, y], x)
+
+
+def _inplace_matmul(b: TypedBuilder, x: Value, y: Abstract) -> Abstract:
+    if not b.writable(x, "output array"):
+        return x
+    if b.rank(x) and b.rank(y) == 1:
+        need = "the first operand to have at least one and the second at least two dimensions."
+        b.fail("ValueError", f"inplace matrix multiplication requires {need}")
+        return x
+    b.store(x, operators.binary(b, "@", x, y))
+    return x
 
 
 @handles("unary")

@@ -75,6 +75,8 @@ def into(
     if not isinstance(out, Value) or not isinstance(out.type, ArrayType):
         b.fail("TypeError", "return arrays must be of ArrayType")
         return Static(np.float64(0))
+    if not b.writable(out, "output array"):  # before NumPy looks at the dtypes
+        return out
     row = b.table[name]
     assert row.ufunc is not None
     loop = b.resolve(row.ufunc, args, dtype)
@@ -87,8 +89,6 @@ def into(
             f"Cannot cast ufunc '{name}' output from dtype('{loop.output.numpy}') to dtype('{out.type.dtype.numpy}') "
             f"with casting rule '{casting}'",
         )
-        return out
-    if not b.writable(out, "output array is read-only"):
         return out
     b.output = (out.type.shape,)
     result = b.apply(name, args, loop)
