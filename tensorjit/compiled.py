@@ -373,7 +373,7 @@ def _hits(executable: Executable) -> int:
 
 
 def _may_be_static(param: ParamSig) -> bool:
-    return isinstance(param, ScalarSig) and param.type.python and param.type.dtype.kind in "bi"
+    return isinstance(param, ScalarSig) and param.type.dtype.kind in "biu"
 
 
 class Scripted(ScriptFunction):

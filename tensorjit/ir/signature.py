@@ -102,7 +102,7 @@ def same_static(a: Any, b: Any) -> bool:
         return True
     if type(a) is not type(b):
         return False
-    if isinstance(a, (int, str, bytes, np.dtype)):
+    if isinstance(a, (int, str, bytes, np.dtype, np.integer)):
         return bool(a == b)
     if isinstance(a, (float, complex)):
         return repr(a) == repr(b)

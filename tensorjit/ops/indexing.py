@@ -16,9 +16,10 @@ from tensorjit.ir.dims import Dim
 from tensorjit.ir.dtypes import BOOL, DType
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_INT, ArrayType, Layout, ScalarType
-from tensorjit.ops.abstract import Abstract, Sequence_, Slice, Static, SymInt
+from tensorjit.ops.abstract import Abstract, Bound, Sequence_, Slice, Static, SymInt
 from tensorjit.ops.opdef import OpDef
 from tensorjit.ops.python_scalars import is_python
+from tensorjit.ops.words import describe
 from tensorjit.records import dataclass
 
 if TYPE_CHECKING:
@@ -101,8 +102,8 @@ def _is_advanced(b: TypedBuilder, item: Abstract) -> bool:
 
 
 def _scalar_index(b: TypedBuilder, x: Abstract, key: Abstract) -> Abstract:
-    if isinstance(x, Static) and not is_python(x) and not isinstance(x.value, np.generic):
-        b.refuse(f"an item of a {type(x.value).__name__}", "pass what is needed of it as an argument of its own")
+    if not is_python(x) and not (isinstance(x, Value) or (isinstance(x, Static) and isinstance(x.value, np.generic))):
+        b.refuse(f"an item of {describe(x)}", _item_hint(x))
     if is_python(x):
         b.fail("TypeError", f"'{b.constant_type(x) if isinstance(x, Static) else b.value(x).type}' object is not subscriptable")
         return x
@@ -113,6 +114,16 @@ def _scalar_index(b: TypedBuilder, x: Abstract, key: Abstract) -> Abstract:
         return index(b, b.as_array(x), key)
     b.fail("IndexError", "invalid index to scalar variable.")
     return x
+
+
+def _item_hint(x: Abstract) -> str:
+    """What to write instead of an item of something that is neither an array nor a number."""
+    if isinstance(x, Bound):
+        return "call the method"
+    module = type(x.value).__module__ if isinstance(x, Static) else ""
+    if module.startswith("numpy."):
+        return "use np.concatenate, np.arange, np.meshgrid or their like, or make it outside"
+    return "pass what is needed of it as an argument of its own" if isinstance(x, Static) else ""
 
 
 # -- basic keys ----------------------------------------------------------------------------------------------------
@@ -284,7 +295,9 @@ def _is_empty(item: Abstract) -> bool:
 def _assign_mask(b: TypedBuilder, x: Value, items: Sequence[Abstract], value: Abstract) -> None:
     """x[mask] = number, as one elementwise pass."""
     hint = "use np.where, or write a loop"
-    if len(items) != 1 or b.rank(value):
+    if len(items) != 1:
+        b.refuse("an assignment to an index of several parts with an array among them", hint)
+    if b.rank(value):
         b.refuse("an assignment of an array through a mask or an index array", hint)
     mask = b.array(items[0])
     assert isinstance(x.type, ArrayType) and isinstance(mask.type, ArrayType)

@@ -22,6 +22,7 @@ from tensorjit.ir.kernel import Ref
 from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, Access, ArrayType, Layout, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt, is_static, of, static_value
 from tensorjit.ops.opdef import Loop, OpDef
+from tensorjit.ops.words import describe
 from tensorjit.records import dataclass
 
 _WEAK: Mapping[str, type] = {"i": int, "f": float, "c": complex}
@@ -807,19 +808,6 @@ def lowers(row: OpDef, loop: Loop) -> bool:
     """Whether an elementwise row has kernel expressions for a loop."""
     args = [Ref(f"x{k}", d) for k, d in enumerate(loop.inputs)]
     return row.lower(args, loop.output) is not None
-
-
-def describe(x: Abstract) -> str:
-    """An abstract value in words, for messages."""
-    if isinstance(x, Value):
-        return f"a value of type {x.type}"
-    if isinstance(x, SymInt):
-        return f"the size {x.dim}"
-    if isinstance(x, Static):
-        return f"{x.value!r}" if not callable(x.value) else f"the function {getattr(x.value, '__name__', x.value)!r}"
-    if isinstance(x, Sequence_):
-        return "a list" if x.is_list else "a tuple"
-    return type(x).__name__.lower()
 
 
 def _holds(dtype: DType, value: int) -> bool:

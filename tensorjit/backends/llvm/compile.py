@@ -179,7 +179,7 @@ def static_param(value: Any) -> Param:
     """The check of a value that was known while compiling."""
     if value is None:
         return NoneParam()
-    return StaticParam(value, identity=not isinstance(value, (*_PLAIN, np.dtype)))
+    return StaticParam(value, identity=not isinstance(value, (*_PLAIN, np.dtype, np.integer)))
 
 
 def _captures(specialised: Specialised) -> tuple[CaptureParam, ...]:

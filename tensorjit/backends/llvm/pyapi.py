@@ -296,8 +296,8 @@ class HostBuilder:
 
     def guard_equal(self, value: ir.Value, expected: Any) -> None:
         """Equality with a Python object, of the same exact type throughout: 1, 1.0 and True are three values,
-        and so are 0.0 and -0.0. Objects of other types than Python's literals and dtypes are compared by
-        identity."""
+        and so are 0.0 and -0.0. Objects of other types than Python's literals, dtypes and integers of NumPy
+        are compared by identity."""
         match expected:
             case None | bool():
                 self.guard_same(value, self.constant(expected))
@@ -305,7 +305,7 @@ class HostBuilder:
                 self._guard_equal_bits(value, expected)
             case tuple() if type(expected) is tuple:
                 self._guard_equal_tuple(value, expected)
-            case int() | str() | bytes() | np.dtype() if _is_plain(expected):
+            case int() | str() | bytes() | np.dtype() | np.integer() if _is_plain(expected):
                 self._guard_equal_object(value, expected)
             case _:
                 self.guard_same(value, self.constant(expected))
@@ -880,4 +880,4 @@ def _intrinsic(module: ir.Module, name: str, result: ir.Type, *params: ir.Type) 
 
 
 def _is_plain(value: object) -> bool:
-    return type(value) in (int, str, bytes) or isinstance(value, np.dtype)
+    return type(value) in (int, str, bytes) or isinstance(value, (np.dtype, np.integer))

@@ -27,7 +27,8 @@ from tensorjit.ops.abstract import (
     of,
     static_value,
 )
-from tensorjit.ops.typed import TypedBuilder, describe
+from tensorjit.ops.typed import TypedBuilder
+from tensorjit.ops.words import describe
 from tensorjit.passes.specialise import operators
 from tensorjit.passes.specialise.calls import unwrap
 from tensorjit.passes.specialise.iteration import iteration
@@ -114,7 +115,7 @@ def _attr(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstrac
         return _static_attribute(s, x.value, name)
     if isinstance(x, (Value, SymInt, Static)):
         found = s.attribute(x, name)
-        return Bound(x, name) if found is None else found
+        return _method(s, x, name) if found is None else found
     if isinstance(x, (Text, Sequence_)):
         kind = str if isinstance(x, Text) else list if x.is_list else tuple
         if not hasattr(kind, name):
@@ -122,6 +123,18 @@ def _attr(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstrac
             return Poison()
         return Bound(x, name)
     s.b.refuse(f"the attribute {name!r} of {describe(x)}")
+
+
+def _method(s: Specialiser, x: Abstract, name: str) -> Abstract:
+    if s.b.is_array(x) and not hasattr(np.ndarray, name):
+        s.b.fail("AttributeError", f"'numpy.ndarray' object has no attribute '{name}'")
+        return Poison()
+    if s.b.is_array(x) and not callable(getattr(np.ndarray, name)):
+        s.b.refuse(f"the attribute {name!r} of an array is not compiled", _INSTEAD.get(name, ""))
+    return Bound(x, name)
+
+
+_INSTEAD = {"flat": "write x.ravel()", "base": "look at it outside", "flags": "look at it outside", "strides": "look at it outside"}
 
 
 def _static_attribute(s: Specialiser, owner: Any, name: str) -> Abstract:
@@ -209,12 +222,23 @@ def subscript(s: Specialiser, x: Abstract, key: Abstract) -> Abstract:
     """x[key]."""
     if isinstance(x, Sequence_):
         return _item(s, x, key)
-    if isinstance(x, Static) and isinstance(x.value, (str, bytes)) and is_static(key):
-        return operators.fold(s.b, lambda a, b: a[b], x, key)
+    if isinstance(x, Static) and isinstance(x.value, (str, bytes)):
+        return _character(s, x, key)
     if isinstance(x, Range):
         _length, item = iteration(s.b, x)
         return item(key)
     return indexing.index(s.b, x, key)
+
+
+def _character(s: Specialiser, x: Static, key: Abstract) -> Abstract:
+    """An item or a slice of a string."""
+    parts = [key.start, key.stop, key.step] if isinstance(key, Slice) else [key]
+    known = [s.b.static(p, f"the index of a {type(x.value).__name__}") for p in parts]
+    try:
+        return Static(x.value[slice(*known) if isinstance(key, Slice) else known[0]])
+    except (IndexError, TypeError, ValueError) as error:
+        s.b.fail(type(error).__name__, str(error).replace("{", "{{").replace("}", "}}"))
+        return Poison()
 
 
 def _item(s: Specialiser, x: Sequence_, key: Abstract) -> Abstract:

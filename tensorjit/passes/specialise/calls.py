@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tensorjit.errors import UnsupportedError
 from tensorjit.ir.dtypes import from_numpy
 from tensorjit.ir.graph import Graph, Op, Value
 from tensorjit.ir.types import ArrayType, ScalarType
@@ -25,13 +26,14 @@ from tensorjit.ops.abstract import (
     of,
     static_value,
 )
-from tensorjit.ops.typed import Refusal, describe
+from tensorjit.ops.typed import Refusal
+from tensorjit.ops.words import describe
 from tensorjit.passes.specialise import operators
 from tensorjit.passes.specialise.control import fetch, poisoned
 from tensorjit.passes.specialise.inline import inline
 from tensorjit.passes.specialise.python_builtins import BUILTINS
 from tensorjit.passes.specialise.rows import as_operand, row_call
-from tensorjit.passes.specialise.state import Frame, Names, Outcome, Rest, Specialiser
+from tensorjit.passes.specialise.state import OUTSIDE, Frame, Names, Outcome, Rest, Specialiser, is_of_numpy
 
 MAX_INLINE_DEPTH = 40
 Arguments = tuple[list[Abstract], dict[str, Abstract]]
@@ -115,9 +117,7 @@ def known_call(s: Specialiser, function: Any, args: list[Abstract], keywords: di
         except Exception as error:
             s.b.refuse(f"{getattr(function, '__name__', function)} raises {type(error).__name__}: {error}")
     name = getattr(function, "__module__", None) or ""
-    s.b.refuse(
-        f"{describe(Static(function))} of module {name!r} is not compiled", "call it outside; docs/ops.md lists what is compiled"
-    )
+    s.b.refuse(f"{describe(Static(function))} of module {name!r} is not compiled", OUTSIDE)
 
 
 def _is_pure(function: Any) -> bool:
@@ -222,7 +222,16 @@ def _call_function(
     values = [of(v) for v in arguments.arguments.values()]
     if isinstance(function, Traced):
         return _enter(s, frame, function.graph, function.names, values, after, function)
-    return _enter(s, frame, s.parse(function), Names.of(function), values, after, function)
+    return _enter(s, frame, _parsed(s, function), Names.of(function), values, after, function)
+
+
+def _parsed(s: Specialiser, function: FunctionType) -> Graph:
+    try:
+        return s.parse(function)
+    except UnsupportedError:
+        if not is_of_numpy(function):
+            raise
+    s.b.refuse(f"np.{function.__name__} is not compiled", OUTSIDE)
 
 
 def _call_closure(
@@ -245,12 +254,12 @@ def _call_closure(
 
 
 def _enter(s: Specialiser, frame: Frame, graph: Graph, names: Names, values: list[Abstract], after: Rest, key: object) -> Outcome:
-    if key in s.stack:
+    if any(called is key for called, _ in s.stack):
         s.b.refuse(f"{graph.name} calls itself", "write the recursion as a loop")
     if len(s.stack) > MAX_INLINE_DEPTH:
         s.b.refuse("calls nested too deeply")
     loc = s.b.builder.loc
-    s.stack.append(key)
+    s.stack.append((key, loc))
     try:
         inner = Frame(names, dict(zip(graph.params, values, strict=True)), inline=True, depth=frame.depth + 1)
         return inline(s, frame, graph.block, inner, _popped(s, after))
@@ -263,10 +272,10 @@ def _popped(s: Specialiser, after: Rest) -> Rest:
     """The caller's rest, run while the callee is still on the stack, sees the stack of the caller."""
 
     def rest(outcome: Outcome, frame: Frame) -> Outcome:
-        key = s.stack.pop()
+        called = s.stack.pop()
         try:
             return after(outcome, frame)
         finally:
-            s.stack.append(key)
+            s.stack.append(called)
 
     return rest

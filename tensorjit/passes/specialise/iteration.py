@@ -7,9 +7,10 @@ from collections.abc import Callable
 from tensorjit.ir import dims
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType
-from tensorjit.ops.abstract import Abstract, Mapped, Poison, Range, Sequence_, Static, of, static_value
+from tensorjit.ops.abstract import Abstract, Bound, Mapped, Poison, Range, Sequence_, Static, of, static_value
 from tensorjit.ops.indexing import index
-from tensorjit.ops.typed import TypedBuilder, describe
+from tensorjit.ops.typed import TypedBuilder
+from tensorjit.ops.words import describe
 
 Item = Callable[[Abstract], Abstract]  # of an index
 
@@ -31,7 +32,9 @@ def iteration(b: TypedBuilder, x: Abstract) -> tuple[dims.Dim, Item]:
     if isinstance(x, Static) and isinstance(x.value, (str, tuple, range, frozenset)):
         known = tuple(x.value)
         return len(known), lambda k: of(known[static_value(k)])
-    b.refuse(f"a loop over {describe(x)}")
+    if isinstance(x, Poison):  # it was told already
+        return 0, lambda k: Poison()
+    b.refuse(f"a loop over {describe(x)}", "call the method" if isinstance(x, Bound) else "")
 
 
 def _range(b: TypedBuilder, x: Range) -> tuple[dims.Dim, Item]:

@@ -25,7 +25,8 @@ from tensorjit.ops.abstract import (
     static_value,
 )
 from tensorjit.ops.opdef import Loop
-from tensorjit.ops.typed import TypedBuilder, describe
+from tensorjit.ops.typed import TypedBuilder
+from tensorjit.ops.words import describe
 
 # Python's operator: (its function, the ufunc row, the Python-scalar row)
 BINARY: Mapping[str, tuple[Callable[[Any, Any], Any], str, str]] = {

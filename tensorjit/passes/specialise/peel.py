@@ -6,7 +6,6 @@ versions of itself (`versions.py`), where the types depend on the path. With its
 
 from __future__ import annotations
 
-from tensorjit.errors import Problem
 from tensorjit.ir.dims import Dim
 from tensorjit.ops.abstract import Static
 from tensorjit.ops.typed import Refusal
@@ -14,7 +13,7 @@ from tensorjit.passes.specialise.branches import branch
 from tensorjit.passes.specialise.control import poisoned
 from tensorjit.passes.specialise.join import Template, template, widen
 from tensorjit.passes.specialise.operators import compare
-from tensorjit.passes.specialise.settle import Loop, Values, settle, settle_versions, some_turns_keep, turned
+from tensorjit.passes.specialise.settle import Loop, Values, settle, settle_versions, some_turns_keep, turned, unsettled
 from tensorjit.passes.specialise.state import Frame, Outcome, Rest, Runner
 from tensorjit.passes.specialise.versions import ends
 
@@ -53,8 +52,8 @@ def _versioned(loop: Loop, start: tuple[Template, ...], values: Values, first: D
     s = loop.s
     version = settle_versions(loop, start, values, first) if frame.depth + s.versions < MAX_VERSIONS else None
     if version is None:
-        text = "a variable of this loop changes its type from turn to turn"
-        s.problem(Refusal(Problem(text, loop.op.loc, "give it one type before the loop")))
+        if (problem := unsettled(loop, start, first)) is not None:  # else what its body says is why
+            s.problem(Refusal(problem))
         return poisoned(loop.op)
     own, code, at, others = ends(s.b, version.own, version.exits, iter(loop.emit(version.built, first)))
 

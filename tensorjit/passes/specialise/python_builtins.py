@@ -14,7 +14,7 @@ from tensorjit.ir.dtypes import F64
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_BOOL, ArrayType, ScalarType
 from tensorjit.ops.abstract import Abstract, Mapped, Range, Sequence_, Slice, Static, SymInt, is_static, of
-from tensorjit.ops.typed import describe
+from tensorjit.ops.words import describe
 from tensorjit.passes.specialise import operators
 from tensorjit.passes.specialise.iteration import iteration
 from tensorjit.passes.specialise.rows import row_call

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import final
 
+from tensorjit.errors import Loc, Problem
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import Block, Op, Value
 from tensorjit.ir.types import ArrayType, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Unbound
 from tensorjit.ops.typed import TypedBuilder
+from tensorjit.ops.words import describe
 from tensorjit.passes.specialise.control import leave, next_turn, run
 from tensorjit.passes.specialise.join import (
     Same,
@@ -113,10 +115,10 @@ class Loop(ABC):
 
     def start(self, values: Values) -> tuple[Template, ...]:
         """The templates to begin with: numbers that the body may change are values of the graph."""
-        return tuple(widen(template(x)) if v else template(x) for x, v in zip(values, self._varying, strict=True))
+        return tuple(widen(template(x)) if v else template(x) for x, v in zip(values, self.varying, strict=True))
 
     @cached_property
-    def _varying(self) -> list[bool]:
+    def varying(self) -> list[bool]:
         return _varying(self.body, self.params)
 
     @cached_property
@@ -243,6 +245,37 @@ def some_turns_keep(loop: Loop, start: tuple[Template, ...], first: Dim) -> bool
     del s.problems[problems:]
     kept = [all(join(s.b, t, template(v), state.mark) for t, v in zip(start, values, strict=True)) for values in state.turns]
     return any(kept) and (not all(kept) or bool(state.breaks))
+
+
+def unsettled(loop: Loop, start: tuple[Template, ...], first: Dim) -> Problem | None:
+    """What to say of a loop whose types do not settle: which variable differs after a turn. None where the body itself was refused,
+    which its problems say."""
+    s = loop.s
+    state = LoopState(start, s.b.now)
+    problems = len(s.problems)
+    loop.build(state, first, _params(start))
+    if len(s.problems) > problems:
+        return None
+    for values in (*state.turns, *state.breaks):
+        for param, t, x in zip(loop.params, start, values, strict=True):
+            if join(s.b, t, template(x), state.mark) is None:
+                return Problem(*_changes(param.name, fill_all([t], _params([t]))[0], x, loop.op.loc))
+    for param, varies, t in zip(loop.params, loop.varying, start, strict=True):
+        if varies and isinstance(t, Typed) and isinstance(t.type, ArrayType):
+            kept = fill_all([t], _params([t]))[0]
+            return Problem(*_changes(param.name, kept, kept, loop.op.loc))
+    return Problem("a variable of this loop changes its type from turn to turn", loop.op.loc, "give it one type before the loop")
+
+
+def _changes(name: str, before: Abstract, after: Abstract, loc: Loc | None) -> tuple[str, Loc | None, str]:
+    variable = f"`{name}`" if name else "a variable"
+    one, other = describe(before), describe(after)
+    if one == other and isinstance(before, Value) and isinstance(before.type, ArrayType):
+        text = f"{variable} of this loop is {one} whose lengths may change from turn to turn"
+        return text, loc, f"where they stay, write {name or 'x'}[:] = ...; to collect values, make the array before the loop"
+    if one == other and isinstance(before, Sequence_):
+        return f"{variable} of this loop is {one} that grows from turn to turn", loc, "make an array before the loop, and fill it"
+    return f"{variable} of this loop changes its type from turn to turn: {one}, then {other}", loc, "give it one type before the loop"
 
 
 # -- with exits into other versions ----------------------------------------------------------------------------

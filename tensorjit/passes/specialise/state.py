@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
-from tensorjit.errors import Problem
+from tensorjit.errors import Loc, Problem
 from tensorjit.ir.dims import Dim, symbol
 from tensorjit.ir.graph import Graph, Op, Value
 from tensorjit.ir.signature import ArraySig, ScalarSig, of_value, same_static
@@ -314,14 +314,24 @@ class Specialiser:
         self.lists: set[Abstract] = set()  # arguments that are lists: objects of the caller
         self.leaves = 0
         self.symbols: dict[str, tuple[int, int]] = {}
-        self.stack: list[object] = []  # functions being inlined
+        self.stack: list[tuple[object, Loc | None]] = []  # functions being inlined, and where they are called
 
     def problem(self, refusal: Refusal) -> None:
         """Note a refusal; the same one at the same place once."""
         self.needs_static = self.needs_static or refusal.needs_static
-        key = (refusal.problem.loc, refusal.problem.message)
+        problem = self._in_users_code(refusal.problem)
+        key = (problem.loc, problem.message)
         if all((p.loc, p.message) != key for p in self.problems):
-            self.problems.append(refusal.problem)
+            self.problems.append(problem)
+
+    def _in_users_code(self, problem: Problem) -> Problem:
+        """A problem inside a function of NumPy's own, told where the user calls that function."""
+        for function, loc in reversed(self.stack):
+            if not is_of_numpy(function):
+                break
+            name = getattr(function, "__name__", "a function")
+            problem = Problem(f"np.{name} is not compiled for these arguments", loc, OUTSIDE)
+        return problem
 
     def captured(self, source: Source, value: Any) -> Abstract:
         """A captured object: an array becomes an implicit argument, anything immutable a guard."""
@@ -333,7 +343,7 @@ class Specialiser:
         if isinstance(value, (list, dict, set, bytearray)):
             self.b.refuse(
                 f"{source.name!r} is a captured {type(value).__name__}, which may change between calls",
-                "use a tuple, or pass it as an argument",
+                "use a tuple, or pass it as an argument" if isinstance(value, list) else "pass its items as arguments of their own",
             )
         self.guards.setdefault(from_key, Guard(source, value))
         return of(value)
@@ -381,6 +391,14 @@ class Specialiser:
         """An attribute of an array or a number that is a value (`x.shape`); None for a method."""
         row = self.attributes.get(name)
         return None if row is None else row(self.b, x)
+
+
+def is_of_numpy(function: object) -> bool:
+    """Whether a plain function is NumPy's: its source is nothing that the user wrote."""
+    return (getattr(function, "__module__", None) or "").split(".")[0] == "numpy"
+
+
+OUTSIDE: Final = "call it outside; docs/ops.md lists what is compiled"
 
 
 def _identifier(source: Source) -> str:
