@@ -318,7 +318,12 @@ def _view(run: _Run, op: Op, args: list[Any]) -> Array:
     order = sorted(walked)
     part = part.transpose([order.index(a) for a in walked])
     part = part[tuple(np.newaxis if a is None else slice(None) for a, _ in op.attrs["axes"])] if shape else part
-    return part if part.shape == shape else np.broadcast_to(part, shape)
+    if part.shape != shape:
+        return np.broadcast_to(part, shape)
+    assert isinstance(op.result.type, ArrayType)
+    if op.result.type.access == "readonly":  # a broadcast to the same shape
+        part.flags.writeable = False
+    return part
 
 
 def _part(run: _Run, op: Op, args: list[Any]) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.graph import Value
-from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, ScalarType
+from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, ArrayType, Layout, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
 from tensorjit.ops.opdef import Loop, OpDef, Rule
 from tensorjit.ops.python_scalars import is_python
@@ -70,9 +70,10 @@ def part(b: TypedBuilder, x: Abstract, name: str) -> Abstract:
     if dtype.kind != "c":
         if name == "real":
             return x
-        if not b.is_array(x):
+        if not (isinstance(x, Value) and isinstance(x.type, ArrayType)):
             return Static(dtype.numpy.type(0))
-        return b.full(b.shape_of(x), Static(dtype.numpy.type(0)), dtype, access="readonly")
+        layout: Layout = "F" if x.type.layout == "F" else "C"
+        return b.library("numpy.imag", (x,), ArrayType(dtype, x.type.shape, layout, "readonly"))
     if isinstance(x, Value) and isinstance(x.type, ArrayType):
         return b.share("part", x, dtype.part, x.type.shape, "A", which=name)
     return b.apply(name, (x,), Loop((dtype,), dtype.part))

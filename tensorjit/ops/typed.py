@@ -739,13 +739,13 @@ class TypedBuilder:
             self.check("ge", d, 0, "ValueError", "negative dimensions are not allowed")
         return tuple(max(d, 0) if isinstance(d, int) else d for d in shape)
 
-    def full(self, shape: Sequence[Dim], fill: Abstract, dtype: DType, layout: Layout = "C", access: Access = "writable") -> Value:
+    def full(self, shape: Sequence[Dim], fill: Abstract, dtype: DType, layout: Layout = "C") -> Value:
         """A fresh array of one value (a scalar), converted as assignment converts it."""
         lengths = self._lengths(shape)
         scalar = self.in_range(fill, dtype)
         if isinstance(scalar.type, ArrayType):
             scalar = self.load(scalar)
-        return self.add("full", (self.cast_scalar(scalar, ScalarType(dtype)),), ArrayType(dtype, lengths, layout, access))
+        return self.add("full", (self.cast_scalar(scalar, ScalarType(dtype)),), ArrayType(dtype, lengths, layout))
 
     def iota(self, length: Dim, start: Abstract, step: Abstract, dtype: DType) -> Value:
         """start + k * step for k in range(length), computed in `dtype` (f16 in f32); start and step are scalars."""

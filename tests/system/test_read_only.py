@@ -286,10 +286,30 @@ def handed_on(x: Any, y: Any, n: int) -> Any:
     return z[1:]
 
 
+def broadcast_or_not(x: Any, y: Any, n: int) -> Any:
+    z = x if n else np.broadcast_to(x[:1], x.shape)
+    return z
+
+
+def broadcast_in_a_loop(x: Any, y: Any, n: int) -> Any:
+    for _ in range(n):
+        x = np.broadcast_to(x[:1], x.shape)
+    return x
+
+
+def broadcast_to_itself(x: Any, y: Any, n: int) -> Any:
+    return np.broadcast_to(x, x.shape)[1:]
+
+
+def imaginary_or_not(x: Any, y: Any, n: int) -> Any:
+    return (x if n else x.copy()).imag
+
+
 PROGRAMS: tuple[Callable[..., Any], ...] = (
     in_a_loop, in_a_while, on_a_branch, one_of_two, out_of_two, filled, masked, reshaped, double_buffer, swapped_inside, view_before,
     element_of_a_view, through_a_helper, left_from_a_loop, captured, items_of_a_tuple, copied_on_the_way, written_too_early,
-    new_in_every_turn, types_that_change, loop_else, what_came_before, broadcast_on_a_branch, handed_on,
+    new_in_every_turn, types_that_change, loop_else, what_came_before, broadcast_on_a_branch, handed_on, broadcast_or_not,
+    broadcast_in_a_loop, broadcast_to_itself, imaginary_or_not,
 )  # fmt: skip
 WRITES: tuple[Callable[..., Any], ...] = (
     past_the_end, too_many_indices, wrong_shape, too_great, wrong_dtype, no_loop, sorted_in_place, squared, multiplied, summed_into,

@@ -330,7 +330,8 @@ class ArrayValue:
     """An array in native code: strides in bytes; `owner` keeps the memory alive; `object` *is* the array,
     where there is one.
 
-    A view that never leaves the function has no object of its own and costs nothing.
+    A view that never leaves the function has no object of its own and costs nothing. `writable` says whether it can be written
+    if its owner can, as an i1 where that depends on the path.
     """
 
     dtype: DType
@@ -339,7 +340,7 @@ class ArrayValue:
     strides: tuple[ir.Value, ...]
     owner: ir.Value | None = None
     object: ir.Value | None = None
-    writable: bool = True
+    writable: bool | ir.Value = True
 
     @property
     def rank(self) -> int:

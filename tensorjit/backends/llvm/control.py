@@ -55,6 +55,7 @@ class Form:
         shape = t.shape if isinstance(t, ArrayType) else ()
         self.open = [k for k, s in enumerate(shape) if not d.is_known(s)]
         self.strided = isinstance(t, ArrayType) and t.layout == "A"
+        self.flagged = isinstance(t, ArrayType) and t.access == "either"
 
     def flatten(self, item: Any) -> list[ir.Value]:
         if isinstance(self.type, ScalarType):
@@ -62,7 +63,8 @@ class Form:
         sizes = [item.dims[k] for k in self.open]
         strides = list(item.strides) if self.strided else []
         thing = NULL if item.object is None else item.object
-        return [item.data, *sizes, *strides, item.owner, thing]
+        writable = [I1(item.writable) if isinstance(item.writable, bool) else item.writable] if self.flagged else []
+        return [item.data, *sizes, *strides, *writable, item.owner, thing]
 
     def gather(self, d: Driver, registers: Iterator[ir.Value]) -> Any:
         t = self.type
@@ -73,11 +75,13 @@ class Form:
             d.define(t.shape[k], next(registers))
         sizes = tuple(d.dim(s) for s in t.shape)
         given = tuple(next(registers) for _ in sizes) if self.strided else None
+        writable = next(registers) if self.flagged else t.access != "readonly"
         owner, thing = next(registers), next(registers)
         strides = given if given is not None else d.host.contiguous_strides(t.dtype.numpy, sizes, t.layout)
         if thing is not owner and not isinstance(thing, ir.Constant):
             d.nullable.add(id(thing))
-        return ArrayValue(t.dtype.numpy, data, sizes, strides, owner, None if isinstance(thing, ir.Constant) else thing)
+        thing = None if isinstance(thing, ir.Constant) else thing
+        return ArrayValue(t.dtype.numpy, data, sizes, strides, owner, thing, writable)
 
     def undefined(self, d: Driver) -> Any:
         t = self.type

@@ -562,14 +562,13 @@ def _view(d: Driver, op: Op) -> None:
     data = source.data
     if offset is not None:  # an element's address is inside; that of an empty slice may not be
         data = d.emit.gep(data, [offset], inbounds=not t.shape, source_etype=I8)
-    sizes, strides, writable = [], [], source.writable
+    sizes, strides = [], []
     for (axis, step), size in zip(op.attrs["axes"], t.shape, strict=True):
         if not d.is_known(size):
             d.define(size, source.dims[axis])
         sizes.append(d.dim(size))
         strides.append(I64(0) if axis is None else _stride(d, source, s, axis, step, size))
-        broadcast = (axis is None and size != 1) or (axis is not None and step == 0)
-        writable = writable and not broadcast
+    writable = source.writable if t.access != "readonly" else False
     d.env[op.result] = ArrayValue(source.dtype, data, tuple(sizes), tuple(strides), source.owner, None, writable)
 
 

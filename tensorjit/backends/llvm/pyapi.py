@@ -529,9 +529,11 @@ class HostBuilder:
         assert owner is not None, "a view without an owner would dangle"
         strides = self.stack_copy(I64, array.strides)
         flags: ir.Value = I32(0)
-        if array.writable:
+        if array.writable is not False:
             owner_flags = self.load_field(owner, LAYOUT.array_flags, I32)
             flags = self.emit.and_(owner_flags, I32(abi.ARRAY_WRITEABLE))
+        if isinstance(array.writable, ir.Value):
+            flags = self.emit.select(array.writable, flags, I32(0))
         made = self._new_from_descr(array.dtype, array.dims, strides, array.data, flags)
         self.own(made)
         self.incref(owner)  # taken over by PyArray_SetBaseObject, on failure too
