@@ -259,10 +259,10 @@ def unsettled(loop: Loop, start: tuple[Template, ...], first: Dim) -> Problem | 
     for values in (*state.turns, *state.breaks):
         for param, t, x in zip(loop.params, start, values, strict=True):
             if join(s.b, t, template(x), state.mark) is None:
-                return Problem(*_changes(param.name, fill_all([t], _params([t]))[0], x, loop.op.loc))
+                return Problem(*_changes(param.name, fill_all(s.b, [t], _params([t]))[0], x, loop.op.loc))
     for param, varies, t in zip(loop.params, loop.varying, start, strict=True):
         if varies and isinstance(t, Typed) and isinstance(t.type, ArrayType):
-            kept = fill_all([t], _params([t]))[0]
+            kept = fill_all(s.b, [t], _params([t]))[0]
             return Problem(*_changes(param.name, kept, kept, loop.op.loc))
     return Problem("a variable of this loop changes its type from turn to turn", loop.op.loc, "give it one type before the loop")
 
