@@ -431,9 +431,11 @@ _FUNCTIONS = (
         _row(ufunc, _real(ufunc.__name__))
         for ufunc in (
             np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p, np.sin, np.cos, np.tan, np.arcsin,
-            np.arccos, np.arctan, np.arctan2, np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh, np.arctanh, np.hypot,
+            np.arccos, np.arctan, np.arctan2, np.sinh, np.cosh, np.tanh, np.arcsinh, np.arccosh,
         )
     ),
+    _row(np.arctanh, _real("arctanh"), harmless=0.0),
+    _row(np.hypot, _real("hypot")),
     _row(np.logaddexp, _in_float(_logaddexp)),
     _row(np.logaddexp2, _in_float(_logaddexp2)),
     _row(np.deg2rad, _scaled(math.pi, 180)),

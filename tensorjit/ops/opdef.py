@@ -30,7 +30,8 @@ Rule = Callable[..., Any]
 @final
 @dataclass(frozen=True, slots=True)
 class OpDef:
-    """One row. `scalar(args, output)` gets kernel expressions already cast to the loop's input dtypes.
+    """One row. `scalar(args, output)` gets kernel expressions already cast to the loop's input dtypes. Of operands that are all
+    `harmless`, a ufunc raises no floating-point flag.
 
     `rule(b, *args, **kwargs)` has NumPy's signature after the builder, so that a keyword which it does not name is refused.
     """
@@ -44,6 +45,7 @@ class OpDef:
     reduction: ReductionOp | None = None
     rule: Rule | None = None
     commutative: bool = False
+    harmless: float = 1.0
     doc: str = ""
 
     @property

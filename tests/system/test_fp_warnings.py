@@ -145,6 +145,44 @@ def _traced(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[...
         return tj.trace(function, args)
 
 
+# of masked-out elements nothing is computed
+MASKED: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
+    "divide": (lambda x, s: np.divide(x, s, out=np.zeros_like(x), where=s != 0), (ONES, NONES)),
+    "divide by a number": (lambda x, s: np.divide(x, 0.0, out=np.zeros_like(x), where=s != 0), (ONES, NONES)),
+    "log": (lambda x, s: np.log(s, out=np.zeros_like(x), where=s > 0), (ONES, -ONES)),
+    "some of log": (lambda x, s: np.log(x, out=np.zeros_like(x), where=x >= s), (np.arange(-3.0, 6.0), NONES)),
+    "sqrt": (lambda x, s: np.sqrt(s, out=np.zeros_like(x), where=s > 0), (ONES, -ONES)),
+    "arctanh": (lambda x, s: np.arctanh(x, out=np.zeros_like(x), where=x < s), (ONES, NONES)),
+    "multiply": (lambda x, s: np.multiply(x, s, out=x, where=s < 1), (LARGE, LARGE)),
+    "subtract": (lambda x, s: np.subtract(x, s, out=x, where=np.isfinite(s)), (INFINITIES, INFINITIES)),
+    "power": (lambda x, s: np.power(x, 0.5, out=np.zeros_like(x), where=s > 0), (-ONES, NONES)),
+    "floor divide": (lambda x, s: np.floor_divide(x, s, out=np.zeros_like(x), where=s != 0), (ONES, NONES)),
+    "rows": (lambda x, s: np.divide(x, s[:, None], out=np.zeros((9, 9), x.dtype), where=s[:, None] != 0), (ONES, NONES)),
+    "all": (lambda x, s: np.divide(x, s, out=np.zeros_like(x), where=True), (ONES, NONES)),
+    "a flag": (lambda x, s: np.divide(x, s, out=np.zeros_like(x), where=s[0] != 0), (ONES, NONES)),
+    "cast": (lambda x, s: np.add(x, s, out=np.zeros(9, "f4"), where=s < 1, casting="same_kind"), (LARGE, LARGE)),
+}
+
+
+@pytest.mark.parametrize("how", ["script", "trace"])
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "c16", "i8", "u1"])
+@pytest.mark.parametrize("name", MASKED)
+def test_what_where_leaves_out_does_not_warn(name: str, dtype: str, how: str) -> None:
+    function, args = MASKED[name]
+    with np.errstate(all="ignore"):
+        x, s = (
+            np.where(np.abs(a) > 10, np.iinfo(dtype).max, a).astype(dtype) if dtype in ("i8", "u1") else a.astype(dtype) for a in args
+        )
+        try:
+            wanted = function(x.copy(), s)
+        except TypeError:
+            pytest.skip("not of these dtypes")
+    f = tj.script(function, cache_size=64) if how == "script" else _traced(function, (x.copy(), s))
+    assert kinds(f, x.copy(), s) == kinds(function, x.copy(), s)
+    with np.errstate(all="ignore"):
+        assert not difference(f(x.copy(), s), wanted)
+
+
 def divided_where_possible(x: Any, s: Any) -> Any:
     out = np.zeros_like(x)
     for i in range(len(x)):

@@ -13,7 +13,7 @@ from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
-from tensorjit.ops.opdef import OpDef
+from tensorjit.ops.opdef import Loop, OpDef
 from tensorjit.ops.typed import TypedBuilder
 from tensorjit.passes.specialise.state import Specialiser
 
@@ -90,15 +90,31 @@ def into(
             f"with casting rule '{casting}'",
         )
         return out
+    given = [b.shape_of(a) for a in args]
     b.output = (out.type.shape,)
-    result = b.apply(name, args, loop)
+    result = b.apply(name, args, loop) if where is None else None
+    shape = b.broadcast_shapes(given) if result is None else b.shape_of(result)
     b.output = ()
-    if not _broadcastable_output(b, [b.shape_of(a) for a in args], b.shape_of(result), out.type.shape):
+    if not _broadcastable_output(b, given, shape, out.type.shape):
         return out
     if where is not None:
-        result = b.where(where, result, out)
+        result = b.where(where, b.apply(name, _spared(b, row, args, loop, where), loop), out)
+    assert result is not None
     b.store(out, result)
     return out
+
+
+def _spared(b: TypedBuilder, row: OpDef, args: Sequence[Abstract], loop: Loop, where: Abstract) -> Sequence[Abstract]:
+    """The operands of a loop, with numbers that raise no flag where NumPy does not compute."""
+    if row.name not in _RAISE_OF_INTEGERS and all(d.kind not in "fc" for d in (*loop.inputs, loop.output)):
+        return args
+    return [
+        b.where(where, b.in_range(a, dtype), Static(dtype.numpy.type(row.harmless)))
+        for a, dtype in zip(args, loop.inputs, strict=True)
+    ]
+
+
+_RAISE_OF_INTEGERS = frozenset({"floor_divide", "remainder", "fmod"})
 
 
 def _broadcastable_output(b: TypedBuilder, given: Sequence[tuple[Dim, ...]], shape: tuple[Dim, ...], out: tuple[Dim, ...]) -> bool:
