@@ -152,3 +152,20 @@ def test_flags_of_elements_after_the_answer_are_told(backend: Any) -> None:
     x[-1] = -1
     with pytest.warns(RuntimeWarning, match="invalid value"):
         tj.script(f, backend=backend)(x)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("text", [
+    "x.imag", "np.imag(x)", "np.broadcast_to(x, x.shape)", "np.broadcast_to(x, (3,))[1:]", "np.broadcast_to(x, (2, 3))[0]",
+    "np.broadcast_to(x, x.shape).reshape(3, 1)", "(x.imag + 1, x.real, x[1:])", "(x, np.broadcast_to(x, x.shape).T, x.T)",
+])  # fmt: skip
+def test_what_numpy_hands_out_read_only_is(text: str, backend: Any) -> None:
+    f = module(f"def f(x):\n    return {text}\n")["f"]
+
+    def writable(found: Any) -> list[bool]:
+        return [a.flags.writeable for a in (found if isinstance(found, tuple) else (found,))]
+
+    for x in (np.arange(3.0), np.arange(3) + 1j):
+        for _ in range(2):
+            assert writable(tj.script(f, backend=backend)(x)) == writable(f(x))
+        assert x.flags.writeable
