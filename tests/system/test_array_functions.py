@@ -169,3 +169,13 @@ def test_what_numpy_hands_out_read_only_is(text: str, backend: Any) -> None:
         for _ in range(2):
             assert writable(tj.script(f, backend=backend)(x)) == writable(f(x))
         assert x.flags.writeable
+
+
+def test_one_value_goes_to_elements_apart() -> None:
+    """They went by way of the stack, 64 at a time; values of every kind, in whole turns and in a rest."""
+    f = module("def f(x, y):\n    x[::2] = 1\n    x[1::3] = x[0] + y[0]\n    y[:, 1] = 2\n    y[::-2, 0] = True\n    return x\n")["f"]
+    hold(
+        f,
+        *(lambda n=n, t=t: (np.arange(n).astype(t), np.arange(2 * n).reshape(n, 2).astype(t)) for n in (3, 130) for t in "dFeb?"),
+        message=False,
+    )

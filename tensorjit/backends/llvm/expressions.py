@@ -248,8 +248,13 @@ class Writer(Frame):
                 raise NotImplementedError("all lanes store to one element")
             view.memory.store_one(self.b, pointer.register, value.register)
             return
-        register = self.spread(self.lanes_of(value) if isinstance(value, Ramp) else value).register
         b, memory = self.b, view.memory
+        if not gathers and not isinstance(value, Ramp) and value.width == 1 and self._moves_in_loop():
+            step = self._row_step(view, ramps)
+            if step is not None:
+                memory.store_same(self._strided_place(b, pointer, step), value.register)
+                return
+        register = self.spread(self.lanes_of(value) if isinstance(value, Ramp) else value).register
         if gathers:
             self._scatter(memory, pointer, self._lane_offsets(view, ramps, gathers), register)
             return

@@ -171,6 +171,12 @@ class Memory:
         b.store(self._join(b, register), self._room(), align=1)
         self._each_active(lambda lane: self._store_raw(b, place(lane), self._load_raw(b, self._in_room(b, lane))))
 
+    def store_same(self, place: Callable[[ir.Value], ir.Value], register: Register) -> None:
+        """One value at place(lane) of the lanes that count."""
+        b = self.frame.b
+        raw = self._as_raw(b, register)
+        self._each_active(lambda lane: self._store_raw(b, place(lane), raw))
+
     def _in_room(self, b: ir.IRBuilder, lane: ir.Value) -> ir.Value:
         return b.gep(self._room(), [lane], source_etype=self.whole)
 
