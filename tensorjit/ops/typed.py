@@ -484,6 +484,7 @@ class TypedBuilder:
         if self.is_array(x):
             return x
         if isinstance(x, Static):
+            self._keeps_parts(self.strong_dtype(x), dtype)
             with np.errstate(all="ignore"):
                 return Static(np.asarray(x.value).astype(dtype.numpy)[()])
         return self.cast_scalar(self.value(x), ScalarType(dtype))
@@ -614,10 +615,8 @@ class TypedBuilder:
 
     def cast(self, x: Abstract, dtype: DType) -> Abstract:
         """`np.asarray(x).astype(dtype)` for an array; the scalar converted for a scalar. Always a new value."""
-        source = self.strong_dtype(x)
-        if source.kind == "c" and dtype.kind not in "cb":
-            self.refuse("a complex value cast to a real dtype, which drops its imaginary part", "take .real first")
-        value = self.value(x)
+        source, value = self.strong_dtype(x), self.value(x)
+        self._keeps_parts(source, dtype)
         if isinstance(value.type, ArrayType):
             shape = value.type.shape
             layout: Layout = "F" if value.type.layout == "F" else "C"
@@ -629,7 +628,13 @@ class TypedBuilder:
         assert isinstance(x.type, ScalarType)
         if x.type == to:
             return x
+        self._keeps_parts(x.type.dtype, to.dtype)
         return self.add("cast", (x,), to, loop=Loop((x.type.dtype,), to.dtype))
+
+    def _keeps_parts(self, source: DType, to: DType) -> None:
+        """Refuse a cast of which NumPy gives a ComplexWarning."""
+        if source.kind == "c" and to.kind not in "cb":
+            self.refuse("a complex value cast to a real dtype, which drops its imaginary part", "take .real first")
 
     # -- views -------------------------------------------------------------------------------------------------
 

@@ -439,3 +439,29 @@ def test_raising_leaves_it_healthy() -> None:
             with pytest.raises(FloatingPointError):
                 f(np.zeros(1000))
             f(np.ones(10))
+
+
+DROPPED = [
+    lambda z: np.array(z, dtype=float), lambda z: np.array(z[0], dtype=float), lambda z: np.mean(z, dtype=np.float32),
+    lambda z: np.full(3, 1j, dtype=float), lambda z: np.full(3, z[0], dtype=float), lambda z: np.full_like(z.real, z[0]),
+    lambda z: z.astype("f4"), lambda z: z.sum(dtype=float), lambda z: np.float64(z[0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(DROPPED)))
+def test_what_drops_imaginary_parts_is_refused(number: int) -> None:
+    """NumPy issues a ComplexWarning."""
+    with pytest.raises(tj.UnsupportedError, match="imaginary part"):
+        tj.script(DROPPED[number], cache_size=64)(np.ones(4) * (1 + 2j))
+
+
+def test_what_nothing_uses_does_not_warn() -> None:
+    """As docs/semantics.md says: it is not computed."""
+
+    def unused(x: Any) -> Any:
+        _ = np.sqrt(x)
+        return x + 1
+
+    f = tj.script(unused, cache_size=64)
+    assert kinds(unused, -ONES) == {"invalid"}
+    assert kinds(f, -ONES) == set()
