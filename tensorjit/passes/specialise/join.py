@@ -218,7 +218,7 @@ def strengthen(t: Template, to: Template) -> Template | None:
         done = tuple(i for i in items if i is not None)
         return Items(done, to.is_list) if len(done) == len(items) else None
     one, other = _type_of(t), _type_of(to)
-    if one == other:
+    if same(t, to) or (one is not None and one == other):  # of two strings, the second is no form of the first
         return to
     if isinstance(one, ScalarType) and isinstance(other, ScalarType) and one.python and not other.python:
         order = "biufc"
