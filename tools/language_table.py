@@ -368,6 +368,14 @@ return (len(x), min(n, 2), max(r, 0.5), sum((n, 1)), abs(-n), round(r), pow(n, 2
 return math.sin(r) + math.floor(r) + math.hypot(r, n) + math.inf
 --- `tuple`, `list`, `range` of known length
 return tuple(range(3)), list((n, r))
+--- `max` of numbers of several types: the result is one of them
+return max(0.0, x[0]), max(0, r), min(n, 1.5)
+--- `sum`, `any`, `all`, `in` of an array
+return sum(x), any(x), all(x), 2.0 in x, n not in x
+--- texts in exceptions: f-strings, `%`, `.format`, `str`
+if n < 0:
+    raise ValueError(f'{x.shape} {n}: ' + str(r) + '%d' % n)
+return n
 --- `sorted` of a tuple
 return sorted((n, 1, 2))
 --- `type`

@@ -25,11 +25,10 @@ from tensorjit.ops.abstract import (
     Text,
     is_static,
     of,
-    static_value,
 )
 from tensorjit.ops.typed import TypedBuilder
 from tensorjit.ops.words import describe
-from tensorjit.passes.specialise import operators
+from tensorjit.passes.specialise import operators, strings
 from tensorjit.passes.specialise.calls import unwrap
 from tensorjit.passes.specialise.iteration import iteration
 from tensorjit.passes.specialise.rows import into
@@ -274,7 +273,17 @@ def _inplace_subscript(s: Specialiser, frame: Frame, op: Op, args: list[Abstract
 
 @handles("binary")
 def _binary(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
-    return operators.binary(s.b, op.attrs["op"], args[0], args[1])
+    return _text_operator(s, op.attrs["op"], args) or operators.binary(s.b, op.attrs["op"], args[0], args[1])
+
+
+def _text_operator(s: Specialiser, op: str, args: list[Abstract]) -> Abstract | None:
+    """+ and % of strings with values in them that are not known."""
+    x, y = args
+    if op == "+" and all(isinstance(v, Text) or (isinstance(v, Static) and type(v.value) is str) for v in args):
+        return strings.joined(s.b, args)
+    if op == "%" and isinstance(x, Static) and type(x.value) is str and not is_static(y):
+        return strings.by_percent(s.b, x.value, y)
+    return None
 
 
 @handles("inplace")
@@ -328,20 +337,14 @@ def _truth(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstra
 
 @handles("format")
 def _format(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
-    template, values = "", []
+    parts: list[Abstract] = []
     for part in op.attrs["parts"]:
         if isinstance(part, str):
-            template += part.replace("{", "{{").replace("}", "}}")
-            continue
-        index, conversion, spec = part if isinstance(part, tuple) else (part, "", "")
-        x = args[index]
-        if is_static(x):
-            text = ("{" + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}").format(static_value(x))
-            template += text.replace("{", "{{").replace("}", "}}")
+            parts.append(Static(part))
         else:
-            template += "{" + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "") + "}"
-            values.append(x)
-    return Text(template, tuple(values)) if values else Static(template.format())
+            index, conversion, spec = part if isinstance(part, tuple) else (part, "", "")
+            parts.append(strings.formatted(s.b, args[index], conversion, spec))
+    return strings.joined(s.b, parts)
 
 
 @handles("function")

@@ -17,8 +17,10 @@ from tensorjit.ops.abstract import (
     Abstract,
     Bound,
     Closure,
+    Mapped,
     Poison,
     Raised,
+    Range,
     Sequence_,
     Static,
     Text,
@@ -28,8 +30,10 @@ from tensorjit.ops.abstract import (
 )
 from tensorjit.ops.typed import Refusal
 from tensorjit.ops.words import describe
-from tensorjit.passes.specialise import operators
+from tensorjit.passes.specialise import operators, strings
 from tensorjit.passes.specialise.control import fetch, poisoned
+from tensorjit.passes.specialise.extremes import extreme
+from tensorjit.passes.specialise.in_python import IN_PYTHON
 from tensorjit.passes.specialise.inline import inline
 from tensorjit.passes.specialise.python_builtins import BUILTINS
 from tensorjit.passes.specialise.rows import as_operand, row_call
@@ -57,12 +61,21 @@ def _call(s: Specialiser, frame: Frame, op: Op, operands: list[Abstract], after:
         return _call_closure(s, frame, callee, args, keywords, after)
     if isinstance(callee, Static):
         function = unwrap(callee.value)
+        if _is_loop(s, function, args):
+            return _call_function(s, frame, IN_PYTHON[function], args, keywords, after)
+        if function in (min, max) and not keywords and len(args) > 1 and not all(map(is_static, args)):
+            return extreme(s, function, args[0], args[1:], frame, after)
         if s.find(function) is None and function not in BUILTINS and isinstance(function, (FunctionType, Traced)):
             return _call_function(s, frame, function, args, keywords, after)
         return Outcome("fell", (known_call(s, function, args, keywords),))
     if isinstance(callee, Bound):
         return Outcome("fell", (method_call(s, callee, args, keywords),))
     s.b.refuse(f"{describe(callee)} is called")
+
+
+def _is_loop(s: Specialiser, function: Any, args: list[Abstract]) -> bool:
+    """Whether a builtin runs over something whose items are not each known."""
+    return function in (sum, any, all) and len(args) in (1, 2) and (s.b.is_array(args[0]) or isinstance(args[0], (Range, Mapped)))
 
 
 class Traced:
@@ -140,7 +153,7 @@ def method_call(s: Specialiser, method: Bound, args: list[Abstract], keywords: d
         if all(map(is_static, [owner, *args])) and not keywords:
             return of(getattr(static_value(owner), method.name)(*map(static_value, args)))
         if method.name == "format" and isinstance(owner, Static):
-            return Text(owner.value, tuple(args))
+            return strings.by_format(b, owner.value, args, keywords)
     kind = _python_class(owner)
     if kind is not None and not hasattr(kind, method.name):
         b.fail("AttributeError", f"'{kind.__name__}' object has no attribute '{method.name}'")
@@ -168,11 +181,14 @@ def _exception(s: Specialiser, kind: type[BaseException], args: list[Abstract]) 
         return Raised(kind, "")
     if len(args) == 1 and isinstance(args[0], Text):
         return Raised(kind, args[0].template, args[0].args)
-    if len(args) == 1 and is_static(args[0]):
+    plain = kind.__module__ == "builtins" and kind.__str__ is BaseException.__str__  # KeyError shows the repr of its argument
+    if len(args) == 1 and is_static(args[0]) and (plain or isinstance(static_value(args[0]), str)):
         return Raised(kind, str(static_value(args[0])).replace("{", "{{").replace("}", "}}"))
-    if len(args) == 1 and operators.is_number(args[0]):
-        return Raised(kind, "{}", (args[0],))
-    s.b.refuse(f"an exception made of {', '.join(map(describe, args))}", "give it one string")
+    if plain and (len(args) > 1 or not s.b.is_array(args[0])):
+        shown = args[0] if len(args) == 1 else Sequence_(tuple(args))
+        text = strings.formatted(s.b, shown)
+        return Raised(kind, text.template, text.args) if isinstance(text, Text) else _exception(s, kind, [text])
+    s.b.refuse(f"an exception made of {', '.join(map(describe, args))}", "give it one string, or an f-string")
 
 
 def _convert(s: Specialiser, dtype: np.dtype[Any], args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:

@@ -317,6 +317,9 @@ def _contains(b: TypedBuilder, x: Abstract, container: Abstract, inverted: bool)
             else:
                 result = one if isinstance(result, Static) else python_op(b, "py_or", "or", result, one)
         return negate(b, result) if inverted else result
+    if b.is_array(container) and (is_number(x) or is_numpy(x)):
+        found = truth(b, b.call("any", b.elementwise("equal", container, x)))
+        return negate(b, found) if inverted else found
     b.refuse(f"`in` {describe(container)}")
 
 

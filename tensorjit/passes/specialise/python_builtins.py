@@ -15,7 +15,7 @@ from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_BOOL, ArrayType, ScalarType
 from tensorjit.ops.abstract import Abstract, Mapped, Range, Sequence_, Slice, Static, SymInt, is_static, of
 from tensorjit.ops.words import describe
-from tensorjit.passes.specialise import operators
+from tensorjit.passes.specialise import operators, strings
 from tensorjit.passes.specialise.iteration import iteration
 from tensorjit.passes.specialise.rows import row_call
 from tensorjit.passes.specialise.state import Specialiser
@@ -184,7 +184,7 @@ def _extreme(name: str, function: Callable[..., Any]) -> Callable[..., Abstract]
             return operators.fold(s.b, lambda *v: function(v), *items)
         result = items[0]
         for x in items[1:]:
-            result = _pick(s, name, result, x)
+            result = pick(s, name, result, x)
         return result
 
     return build
@@ -208,7 +208,7 @@ def _extreme_of_array(s: Specialiser, name: str, function: Callable[..., Any], x
     return b.where(b.elementwise("isnan", first), first, b.call("getitem", x, place))
 
 
-def _pick(s: Specialiser, name: str, x: Abstract, y: Abstract) -> Abstract:
+def pick(s: Specialiser, name: str, x: Abstract, y: Abstract) -> Abstract:
     """The smaller (greater) of two numbers, as Python's min and max: y only where it is strictly so."""
     b = s.b
     if all(isinstance(v, SymInt) or (isinstance(v, Static) and type(v.value) is int) for v in (x, y)):
@@ -260,6 +260,17 @@ def _slice(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) 
     return Slice(padded[0], padded[1], padded[2])
 
 
+def _string(conversion: str) -> Callable[..., Abstract]:
+    """str and repr of one value."""
+
+    def build(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+        if keywords or len(args) > 1:
+            s.b.refuse("str of several arguments")
+        return strings.formatted(s.b, args[0], conversion) if args else Static("")
+
+    return build
+
+
 def _print(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     s.b.refuse(
         "print inside a compiled function is not compiled yet",
@@ -290,6 +301,8 @@ BUILTINS: Mapping[Any, Callable[..., Abstract]] = {
     builtins.sum: _sum,
     builtins.any: _any_all("any"),
     builtins.all: _any_all("all"),
+    builtins.str: _string("s"),
+    builtins.repr: _string("r"),
     builtins.slice: _slice,
     builtins.print: _print,
     is_scripting: lambda s, args, keywords: Static(True),

@@ -327,10 +327,12 @@ class Specialiser:
     def _in_users_code(self, problem: Problem) -> Problem:
         """A problem inside a function of NumPy's own, told where the user calls that function."""
         for function, loc in reversed(self.stack):
-            if not is_of_numpy(function):
+            own = getattr(function, "__module__", None) == _HELPERS
+            if not own and not is_of_numpy(function):
                 break
             name = getattr(function, "__name__", "a function")
-            problem = Problem(f"np.{name} is not compiled for these arguments", loc, OUTSIDE)
+            shown, hint = (f"Python's {name[:-1]}", f"use np.{name[:-1]}") if own else (f"np.{name}", OUTSIDE)
+            problem = Problem(f"{shown} is not compiled for these arguments", loc, hint)
         return problem
 
     def captured(self, source: Source, value: Any) -> Abstract:
@@ -398,6 +400,7 @@ def is_of_numpy(function: object) -> bool:
     return (getattr(function, "__module__", None) or "").split(".")[0] == "numpy"
 
 
+_HELPERS: Final = "tensorjit.passes.specialise.in_python"
 OUTSIDE: Final = "call it outside; docs/ops.md lists what is compiled"
 
 
