@@ -179,3 +179,25 @@ def test_one_value_goes_to_elements_apart() -> None:
         *(lambda n=n, t=t: (np.arange(n).astype(t), np.arange(2 * n).reshape(n, 2).astype(t)) for n in (3, 130) for t in "dFeb?"),
         message=False,
     )
+
+
+def places(dtype: str, n: int) -> list[Any]:
+    """Arrays whose extremum is anywhere: among equals, in the last element, in none, behind a NaN."""
+    rng, last = np.random.default_rng(n), np.zeros(n, dtype)
+    last[-1] = 1
+    kind = np.dtype(dtype).kind
+    least = -np.inf if kind == "f" else np.iinfo(dtype).min if kind in "iu" else 0
+    found = [rng.integers(0, 2 if dtype == "?" else 100, n).astype(dtype), last, np.full(n, least, dtype)]
+    if kind == "f":
+        found.append(np.where(np.arange(n) % 1000 == 700, np.nan, found[0]).astype(dtype))
+    return found
+
+
+@pytest.mark.parametrize("dtype", "?bHiefdQ")
+def test_positions_in_long_rows(dtype: str) -> None:
+    """Turns are counted, and become positions at the end of a strip of 65536 elements."""
+    f = module("def f(x):\n    return x.argmax(), x.argmin(), x[::3].argmax()\n")["f"]
+    sizes = (1, 64, 255, 256, 257, 1000, 65535, 65536, 65537, 140001)
+    hold(f, *(lambda x=x: (x.copy(),) for n in sizes for x in places(dtype, n)), twice=False, cache_size=64)
+    rows = module("def f(x):\n    return x.argmax(1), x.argmin(0), x[:, ::2].argmin(-1)\n")["f"]
+    hold(rows, *(lambda n=n: (places(dtype, 7 * n)[0].reshape(7, n),) for n in (3, 300, 1031)), twice=False)

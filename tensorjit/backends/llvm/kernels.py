@@ -37,8 +37,9 @@ from tensorjit.backends.llvm.reductions import (
     flatten,
     unflatten,
 )
-from tensorjit.backends.llvm.registers import Pair, iota, scalar_type, select, splat, width_of
+from tensorjit.backends.llvm.registers import Pair, iota, number, scalar_type, select, splat, vector_type, width_of
 from tensorjit.backends.llvm.vmath.lanes import allow_permutes
+from tensorjit.ir.dtypes import I64 as DTYPE_I64
 from tensorjit.ir.dtypes import DType
 from tensorjit.ir.kernel import (
     Accumulate,
@@ -48,6 +49,7 @@ from tensorjit.ir.kernel import (
     Let,
     Load,
     Reduction,
+    Ref,
     Scratch,
     Stmt,
     Store,
@@ -87,6 +89,7 @@ class Accumulator:
     strips: ir.Value | None  # counted for cascades
     stack: tuple[ir.Value, ...]
     columnwise: bool  # begun inside the vector loop: each lane is a result of its own
+    first: ir.Value | None = None  # in a strip whose turns are counted, not positions: where it begins
 
     def registers(self) -> list[ir.Value]:
         return flatten(self.state) + ([] if self.strips is None else [self.strips])
@@ -256,10 +259,29 @@ class _Writer(Writer):
             raise NotImplementedError("a reduction fed by vector and by scalar loops")
         value = self.lanewise(stmt.expr).register
         value = cast(self.b, value, stmt.expr.dtype, scheme.dtype)
-        position = None if stmt.position is None else self.lanewise(stmt.position).register
+        if accumulator.first is not None:
+            position = self._turn(accumulator.first, accumulator.state[1].type)
+        else:
+            position = None if stmt.position is None else self.lanewise(stmt.position).register
         if self.mask is not None and not accumulator.columnwise:  # else lanes that do not count repeat one that does
             value = select(self.b, self.mask, value, scheme.neutral(self.width)[0])
         accumulator.state = scheme.step(self.b, accumulator.state, value, position)
+
+    def _turn(self, first: ir.Value, kind: ir.VectorType) -> ir.Value:
+        """The number of the turn in a strip, in every lane."""
+        assert self.index is not None
+        turn = self.b.lshr(self.b.sub(self.index, first), I64(self.width.bit_length() - 1))
+        return splat(self.b, turn if kind.element == I64 else self.b.trunc(turn, kind.element), self.width)
+
+    def _positions(self, accumulator: Accumulator, first: ir.Value) -> State:
+        """The state of a strip, its turns made positions."""
+        b, scheme, kind = self.b, accumulator.scheme, ir.VectorType(I32, self.width)
+        value, turns = accumulator.state
+        turns = b.trunc(turns, kind) if turns.type.element == I64 else b.zext(turns, kind)
+        places = b.add(b.shl(turns, number(kind, self.width.bit_length() - 1)), iota(I32, self.width))
+        value, places = scheme.shrink(b, (value, places), accumulator.width)
+        wide = vector_type(I64, accumulator.width)
+        return value, b.add(splat(b, first, accumulator.width), b.zext(places, wide))
 
     def _start(self, reduction: Reduction, loop: For) -> None:
         scheme = Scheme.of(reduction)
@@ -387,7 +409,11 @@ class _Writer(Writer):
             wholes = [a.state for a in fed]
             for a in fed:
                 a.state = a.scheme.neutral(self.width)
+            for a in counted:
+                a.first, a.state = first, (a.state[0], number(ir.VectorType(a.scheme.turn_type, self.width), 0))
             self._take(names, self.repeat(first, end, step, self._registers(names), one_turn, certain=True))
+            for a in counted:
+                a.first, a.state = None, self._positions(a, first)
             for a, whole in zip(fed, wholes, strict=True):
                 self._end_strip(a, whole)
             self.charge(b.mul(b.sub(end, first), I64(weight)))
@@ -398,9 +424,12 @@ class _Writer(Writer):
             return functools.reduce(self.b.and_, tests)
 
         looking = bool(fed) and all(a.scheme.may_be_settled and not a.columnwise for a in fed) and facts.decides(loop)
+        here = {s.name for s in loop.body if isinstance(s, Accumulate) and s.position == Ref(loop.index, DTYPE_I64)}
+        counted = [a for a in fed if self.width > 1 and not a.columnwise and a.scheme.dtype.kind != "c" and a.reduction.name in here]
         in_strips = bool(fed) or facts.is_innermost(loop)
         turns = TURNS_PER_STRIP if any(a.strips is not None for a in fed) else max(STRIP // weight // step, 1)
         turns = max(LOOK // step, 1) if looking else turns
+        turns = min([turns, *(1 << a.scheme.turn_type.width for a in counted)])
         per_strip = turns * step
         how, by = (one_strip, per_strip) if in_strips else (one_turn, step)
         until = settled if looking else None

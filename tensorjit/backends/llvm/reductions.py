@@ -135,6 +135,11 @@ class Scheme:
         return compare("<" if relation == "lt" else ">", value, held)
 
     @property
+    def turn_type(self) -> ir.IntType:
+        """What the turns of a strip are counted in beside a value: as wide as the value, so that both take as many registers."""
+        return ir.IntType(8 * self.dtype.size)
+
+    @property
     def may_be_settled(self) -> bool:
         """Whether there is a value that no other changes: any and all."""
         return self.op in ("and", "or") and self.dtype.kind == "b"
