@@ -423,19 +423,20 @@ class TypedBuilder:
         return self.apply(name, args, loop, checked)
 
     def _power(self, args: Sequence[Abstract], loop: Loop) -> Abstract:
-        """NumPy's loop has short cuts for one exponent of many bases: they differ from pow at -inf and -0.0."""
+        """NumPy's loop has short cuts for one exponent of many bases: they differ from pow at -inf and -0.0. Not of float16."""
         base, exponent = args
         dtype = loop.output
+        cuts = dtype.kind == "f" and dtype.size > 2
         if not self.is_array(base) or self.rank(exponent):
             return self.apply("power", args, loop)
         if isinstance(exponent, Static):
             known = exponent.value
-            if known == 2 or (dtype.kind == "f" and known in (-1.0, 0.5)):
+            if known == 2 or (cuts and known in (-1.0, 0.5)):
                 row = {2.0: "square", -1.0: "reciprocal", 0.5: "sqrt"}[float(known)]
                 return self.apply(row, (base,), Loop((dtype,), dtype))
             return self.apply("power", args, loop)
         power = self.apply("power", args, loop)
-        if dtype.kind != "f":
+        if not cuts:
             return power
         scalar = self.as_dtype(self.load(self.value(exponent)) if self.is_array(exponent) else exponent, dtype)
         loop2, pick = Loop((dtype, dtype), BOOL), Loop((BOOL, dtype, dtype), dtype)

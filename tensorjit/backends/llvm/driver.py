@@ -42,7 +42,7 @@ from tensorjit.backends.llvm.frame import OUT_OF_MEMORY
 from tensorjit.backends.llvm.kernels import Target, emit_kernel
 from tensorjit.backends.llvm.pyapi import NULL, HostBuilder
 from tensorjit.backends.llvm.registers import Pair, Register, constant, map_parts, scalar_type
-from tensorjit.backends.llvm.scalars import eval_expr
+from tensorjit.backends.llvm.scalars import emit_intrinsic, eval_expr
 from tensorjit.errors import GuardError, Loc
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim, DimExpr
@@ -462,7 +462,7 @@ def _select(d: Driver, op: Op) -> None:
     to = _dtype(op.result.type)
     condition = d.convert(condition, kinds[0], BOOL)
     x, y = d.convert(x, kinds[1], to), d.convert(y, kinds[2], to)
-    d.env[op.result] = map_parts(lambda p, q: d.emit.select(condition, p, q), x, y)
+    d.env[op.result] = emit_intrinsic(d.emit, "select", [condition, x, y], [BOOL, to, to], to)
 
 
 @emits("truth")
