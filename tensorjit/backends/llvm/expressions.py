@@ -11,6 +11,7 @@ from tensorjit.backends.llvm.abi import I8, I32, I64, PTR, VOID, stack_room
 from tensorjit.backends.llvm.frame import Frame, Ramp, Value
 from tensorjit.backends.llvm.memory import Memory
 from tensorjit.backends.llvm.quiet import declare
+from tensorjit.backends.llvm.reciprocals import Reciprocal, floordiv_by, known_reciprocal, mod_by, reciprocal
 from tensorjit.backends.llvm.registers import Register, constant
 from tensorjit.backends.llvm.scalars import emit_intrinsic, fold
 from tensorjit.backends.llvm.vmath.lanes import allow_permutes
@@ -103,6 +104,11 @@ class Writer(Frame):
                 return ramp
         values = [self.lanes_of(o) if isinstance(o, Ramp) else o for o in operands]
         width = max(v.width for v in values)
+        if width > 1 and node.intrinsic in _BY_ONE and values[1].width == 1 and node.dtype.kind in "iu":
+            by = self._reciprocal(node.args[1], values[1])
+            if by is not None:
+                builder, level = self.builder_at(values[0].level, movable=False)
+                return Value(_BY_ONE[node.intrinsic](builder, node.dtype, values[0].register, by), width, level)
         if width > 1:
             values = [self.spread(v) for v in values]
         dtypes = [a.dtype for a in node.args]
@@ -110,6 +116,18 @@ class Writer(Frame):
         builder, level = self.builder_at(max(v.level for v in values), movable)
         registers = [v.register for v in values]
         return Value(emit_intrinsic(builder, node.intrinsic, registers, dtypes, node.dtype), width, level)
+
+    def _reciprocal(self, divisor: Expr, value: Value) -> Reciprocal | None:
+        """A divisor of all lanes, prepared before the loop; None where it changes from turn to turn."""
+        if isinstance(divisor, Const):
+            return known_reciprocal(divisor.dtype, int(divisor.value.real))
+        builder, level = self.builder_at(value.level, movable=True)
+        if builder is self.b:
+            return None
+        kept, key = self.before[level + 1].reciprocals, id(value.register)
+        if key not in kept:
+            kept[key] = (value.register, reciprocal(builder, divisor.dtype, value.register))
+        return kept[key][1]
 
     def _apply_to_ramps(self, node: Apply, operands: list[Value | Ramp]) -> Value | Ramp | None:
         """Index arithmetic that a ramp comes out of."""
@@ -282,6 +300,7 @@ class Writer(Frame):
         memory.store_active(b, place, register)
 
 
+_BY_ONE = {"floordiv": floordiv_by, "mod": mod_by}
 _MAY_RAISE = frozenset({"floordiv", "mod", "truncrem", "pow"})  # flags, of integers
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "accumulated",
     "copied",
     "decides",
+    "divides",
     "expressions",
     "filled",
     "is_innermost",
@@ -165,6 +166,12 @@ def reads(loop: For) -> bool:
 def narrows(loop: For) -> bool:
     """Whether a loop stores narrower elements than it computes with, as comparisons do."""
     return any(isinstance(s, Store) and s.expr.dtype.part.size * lanes(loop) < VECTOR_BYTES for s in statements(loop.body))
+
+
+def divides(loop: For) -> bool:
+    """Whether a loop has quotients of integers, which take ten instructions and more."""
+    nodes = (node for stmt in statements(loop.body) for node in _value_nodes(stmt))
+    return any(isinstance(node, Apply) and node.intrinsic in ("floordiv", "mod") for node in nodes)
 
 
 def size(body: Iterable[Stmt]) -> int:

@@ -15,6 +15,7 @@ from llvmlite import ir
 
 from tensorjit.backends.llvm.abi import I32, I64, context_field, stack_room
 from tensorjit.backends.llvm.clib import libc_function
+from tensorjit.backends.llvm.reciprocals import Reciprocal
 from tensorjit.backends.llvm.registers import Register, iota, number, splat, vector_type
 from tensorjit.backends.llvm.symbols import declare
 from tensorjit.records import dataclass
@@ -50,6 +51,7 @@ class Before:
 
     builder: ir.IRBuilder
     kept: dict[tuple[object, ...], tuple[Register, Register]] = field(default_factory=dict)
+    reciprocals: dict[int, tuple[Register, Reciprocal]] = field(default_factory=dict)
 
 
 class Frame:
