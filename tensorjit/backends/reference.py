@@ -308,8 +308,9 @@ def _view(run: _Run, op: Op, args: list[Any]) -> Array:
     offset = [run.size(o) for o in op.attrs["offset"]]
     index: list[Any] = list(offset)
     walked: list[int] = []
-    for (axis, step), size in zip(op.attrs["axes"], shape, strict=True):
+    for (axis, walk), size in zip(op.attrs["axes"], shape, strict=True):
         if axis is not None:
+            step = run.size(walk)
             walked.append(axis)
             count = 1 if x.shape[axis] == 1 and size > 1 else size
             stop: int | None = offset[axis] + step * count

@@ -34,7 +34,7 @@ class Region:
     """A basic key resolved: the view that it selects, and whether every axis was given an integer."""
 
     shape: tuple[Dim, ...]
-    axes: tuple[tuple[int | None, int], ...]
+    axes: tuple[tuple[int | None, Dim], ...]
     offset: tuple[Dim, ...]
     element: bool
 
@@ -153,7 +153,7 @@ def _region(b: TypedBuilder, x: Value, items: Sequence[Abstract]) -> Region:
 
 def _resolve(b: TypedBuilder, sizes: Sequence[Dim], items: Sequence[Abstract], element: bool) -> Region:
     shape: list[Dim] = []
-    axes: list[tuple[int | None, int]] = []
+    axes: list[tuple[int | None, Dim]] = []
     offset: list[Dim] = []
     for item in items:
         axis = len(offset)
@@ -203,10 +203,11 @@ def _checked(b: TypedBuilder, item: Value, size: Dim, axis: int) -> Dim:
 # -- slices --------------------------------------------------------------------------------------------------------
 
 
-def _slice(b: TypedBuilder, item: Slice, size: Dim) -> tuple[Dim, Dim, int]:
+def _slice(b: TypedBuilder, item: Slice, size: Dim) -> tuple[Dim, Dim, Dim]:
     """(start, length, step) of a slice over an axis."""
-    step = b.static(item.step, "the step of a slice")
-    step = 1 if step is None else step
+    if not isinstance(item.step, Static):
+        return _any_slice(b, item, size)
+    step = 1 if item.step.value is None else item.step.value
     if not isinstance(step, (int, np.integer)):
         b.fail("TypeError", "slice indices must be integers or None or have an __index__ method")
         return 0, size, 1
@@ -214,16 +215,52 @@ def _slice(b: TypedBuilder, item: Slice, size: Dim) -> tuple[Dim, Dim, int]:
         b.fail("ValueError", "slice step cannot be zero")
         return 0, size, 1
     step = int(step)
-    if step > 0:  # a start past the end and a stop before the beginning both leave nothing: no need to clip them
-        start = _bound(b, item.start, size, default=0, low=0)
-        stop = _bound(b, item.stop, size, default=size, high=size)
-        return start, _length(b, stop - start, step), step
+    start, length = _upward(b, item, size, step) if step > 0 else _downward(b, item, size, -step)
+    return start, length, step
+
+
+def _upward(b: TypedBuilder, item: Slice, size: Dim, step: Dim) -> tuple[Dim, Dim]:
+    # a start past the end and a stop before the beginning both leave nothing: no need to clip them
+    start = _bound(b, item.start, size, default=0, low=0)
+    stop = _bound(b, item.stop, size, default=size, high=size)
+    return start, _length(b, stop - start, step)
+
+
+def _downward(b: TypedBuilder, item: Slice, size: Dim, step: Dim) -> tuple[Dim, Dim]:
     start = _bound(b, item.start, size, default=size - 1, high=size - 1)
     stop = _bound(b, item.stop, size, default=-1, low=-1)
-    return start, _length(b, start - stop, -step), step
+    return start, _length(b, start - stop, step)
 
 
-def _length(b: TypedBuilder, distance: Dim, step: int) -> Dim:
+def _any_slice(b: TypedBuilder, item: Slice, size: Dim) -> tuple[Dim, Dim, Dim]:
+    """The same for a step that is known at run time only, its sign too."""
+    given = b.call("py_int", item.step) if b.dtype_of(item.step) is BOOL and is_python(item.step) else item.step
+    if not _is_integer(b, given):
+        b.fail("TypeError", "slice indices must be integers or None or have an __index__ method")
+        return 0, size, 1
+    step = b.dim(given)
+    near = dims.minimum(dims.maximum(step, -size - 1), size + 1)  # reaches no further element, and cannot overflow
+    pace = dims.maximum(dims.maximum(near, -near), 0)
+    if not (b.at_least(step, 1) or b.at_least(-1, step)):
+        b.check("gt", pace, 0, "ValueError", "slice step cannot be zero")
+    pace = dims.maximum(pace, 1)
+    if b.at_least(step, 1):
+        start, length = _upward(b, item, size, pace)
+    elif b.at_least(-1, step):
+        start, length = _downward(b, item, size, pace)
+    else:
+        up = dims.maximum(dims.minimum(step, 1), 0)  # 1 where the step is positive, else 0
+        (first, many), (last, more) = _upward(b, item, size, pace), _downward(b, item, size, pace)
+        start, length = up * first + (1 - up) * last, up * many + (1 - up) * more
+    return _bound_once(b, start, -dims.INF), _bound_once(b, length, 0), step
+
+
+def _bound_once(b: TypedBuilder, dim: Dim, low: int) -> Dim:
+    """A long expression computed where it stands, under a name of its own."""
+    return dim if isinstance(dim, int) else b.bind(b.value(b.int_of(dim)), "k", low=low)
+
+
+def _length(b: TypedBuilder, distance: Dim, step: Dim) -> Dim:
     return _most(b, dims.floordiv(distance + (step - 1), step), 0)
 
 

@@ -643,7 +643,7 @@ class TypedBuilder:
         self,
         x: Value,
         shape: Sequence[Dim],
-        axes: Sequence[tuple[int | None, int]],
+        axes: Sequence[tuple[int | None, Dim]],
         offset: Sequence[Dim] | None = None,
         access: Access | None = None,
     ) -> Value:
@@ -847,7 +847,7 @@ def _store_message(source: Sequence[Dim], target: Sequence[Dim]) -> tuple[str, t
 def _view_layout(
     source: ArrayType,
     shape: tuple[Dim, ...],
-    axes: tuple[tuple[int | None, int], ...],
+    axes: tuple[tuple[int | None, Dim], ...],
     offset: tuple[Dim, ...],
 ) -> Layout:
     """The layout of a view, as far as it is known without looking at sizes."""

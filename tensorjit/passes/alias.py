@@ -257,6 +257,8 @@ def _compose(box: Box, op: Op) -> Box | None:
     assert isinstance(op.result.type, ArrayType)
     shape = op.result.type.shape
     axes: Sequence[tuple[int | None, int]] = op.attrs["axes"]
+    if not all(isinstance(walk, int) for _, walk in axes):  # a step that is known at run time only
+        return None
     offset, step, length = list(box.offset), list(box.step), list(box.length)
     walked = {a for a, _ in axes if a is not None}
     for source, start in enumerate(op.attrs["offset"]):

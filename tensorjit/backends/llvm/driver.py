@@ -572,8 +572,8 @@ def _view(d: Driver, op: Op) -> None:
     d.env[op.result] = ArrayValue(source.dtype, data, tuple(sizes), tuple(strides), source.owner, None, writable)
 
 
-def _stride(d: Driver, source: ArrayValue, s: ArrayType, axis: int, step: int, size: Dim) -> ir.Value:
-    stride = source.strides[axis] if step == 1 else d.emit.mul(source.strides[axis], I64(step))
+def _stride(d: Driver, source: ArrayValue, s: ArrayType, axis: int, step: Dim, size: Dim) -> ir.Value:
+    stride = source.strides[axis] if step == 1 else d.emit.mul(source.strides[axis], d.dim(step))
     if size == s.shape[axis] or step != 1 or not dims.can_be_one(s.shape[axis]):
         return stride
     # a broadcast that is known at run time only
