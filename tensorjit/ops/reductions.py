@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import BOOL, F16, F32, F64, I64, U8, U64, DType, from_numpy
+from tensorjit.ir.dtypes import BOOL, F16, F32, F64, I64, U64, DType, from_numpy
 from tensorjit.ir.graph import Value
 from tensorjit.ir.kernel import ReductionOp
 from tensorjit.ir.types import ArrayType, ScalarType
@@ -259,7 +259,7 @@ def _position_rule(name: str) -> Rule:
         if dtype.kind == "c":
             keywords = {"axis": None if len(o.axes) == len(o.shape) else o.axes[0], "keepdims": o.keepdims}
             return finish(b, _call(b, f"numpy.{name}", o, I64, **keywords), out, unsafe=True)
-        key = {BOOL: U8, F16: F32}.get(dtype, dtype)
+        key = F32 if dtype is F16 else dtype
         return finish(b, b.reduce(name, o.x, o.axes, o.keepdims, Loop((key,), I64)), out, unsafe=True)
 
     return rule

@@ -65,7 +65,10 @@ WORTH_ALIGNING = 1 << 12
 """The bytes of a row from which on its elements before the first aligned one are handled apart."""
 
 LOOK = 1 << 12
-"""The elements between two looks at whether the answer is found."""
+"""The elements between two looks at whether the answer is found; four times as many where turns must be made positions for it."""
+
+MOST_POSITIONS = 8
+"""The lanes of positions that are kept from strip to strip: a register of them."""
 
 COPIED_AT_ONCE = 1 << 22
 """The elements that are copied between two looks at the budget."""
@@ -267,6 +270,17 @@ class _Writer(Writer):
             value = select(self.b, self.mask, value, scheme.neutral(self.width)[0])
         accumulator.state = scheme.step(self.b, accumulator.state, value, position)
 
+    def _counted(self, loop: For, fed: Sequence[Accumulator]) -> list[Accumulator]:
+        """Of the accumulators that a loop feeds, those for which its turns can be counted."""
+        here = {s.name for s in loop.body if isinstance(s, Accumulate) and s.position == Ref(loop.index, DTYPE_I64)}
+        return [a for a in fed if self.width > 1 and not a.columnwise and a.scheme.dtype.kind != "c" and a.reduction.name in here]
+
+    def _begin_strip(self, fed: Sequence[Accumulator], counted: Sequence[Accumulator], first: ir.Value) -> None:
+        for a in fed:
+            a.state = a.scheme.neutral(self.width)
+        for a in counted:
+            a.first, a.state = first, (a.state[0], number(ir.VectorType(a.scheme.turn_type, self.width), 0))
+
     def _turn(self, first: ir.Value, kind: ir.VectorType) -> ir.Value:
         """The number of the turn in a strip, in every lane."""
         assert self.index is not None
@@ -286,6 +300,8 @@ class _Writer(Writer):
     def _start(self, reduction: Reduction, loop: For) -> None:
         scheme = Scheme.of(reduction)
         width = self.width if self.width > 1 else facts.reduction_lanes(loop, reduction)
+        if scheme.by_position and self.width == 1:
+            width = min(width, MOST_POSITIONS)
         init = None
         if reduction.init is not None:
             first = self.lanewise(reduction.init).register
@@ -407,10 +423,7 @@ class _Writer(Writer):
             end = b.add(first, I64(per_strip))
             end = b.select(b.icmp_signed("<", end, stop), end, stop)
             wholes = [a.state for a in fed]
-            for a in fed:
-                a.state = a.scheme.neutral(self.width)
-            for a in counted:
-                a.first, a.state = first, (a.state[0], number(ir.VectorType(a.scheme.turn_type, self.width), 0))
+            self._begin_strip(fed, counted, first)
             self._take(names, self.repeat(first, end, step, self._registers(names), one_turn, certain=True))
             for a in counted:
                 a.first, a.state = None, self._positions(a, first)
@@ -424,11 +437,10 @@ class _Writer(Writer):
             return functools.reduce(self.b.and_, tests)
 
         looking = bool(fed) and all(a.scheme.may_be_settled and not a.columnwise for a in fed) and facts.decides(loop)
-        here = {s.name for s in loop.body if isinstance(s, Accumulate) and s.position == Ref(loop.index, DTYPE_I64)}
-        counted = [a for a in fed if self.width > 1 and not a.columnwise and a.scheme.dtype.kind != "c" and a.reduction.name in here]
+        counted = self._counted(loop, fed)
         in_strips = bool(fed) or facts.is_innermost(loop)
         turns = TURNS_PER_STRIP if any(a.strips is not None for a in fed) else max(STRIP // weight // step, 1)
-        turns = max(LOOK // step, 1) if looking else turns
+        turns = max(LOOK * (4 if counted else 1) // step, 1) if looking else turns
         turns = min([turns, *(1 << a.scheme.turn_type.width for a in counted)])
         per_strip = turns * step
         how, by = (one_strip, per_strip) if in_strips else (one_turn, step)
@@ -446,9 +458,11 @@ class _Writer(Writer):
             turn(index)
             return self._registers(names)
 
-        for a in fed:
-            a.state = a.scheme.neutral(self.width)
+        counted = self._counted(loop, fed)
+        self._begin_strip(fed, counted, start)
         self._take(names, self.repeat(start, stop, step, self._registers(names), one_turn))
+        for a in counted:
+            a.first, a.state = None, self._positions(a, start)
         for a, whole in zip(fed, wholes, strict=True):
             a.state = a.scheme.merge(self.b, whole, a.scheme.shrink(self.b, a.state, a.width))
 

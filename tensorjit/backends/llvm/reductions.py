@@ -29,7 +29,7 @@ from tensorjit.backends.llvm.registers import (
     width_of,
 )
 from tensorjit.backends.llvm.scalars import emit_intrinsic
-from tensorjit.ir.dtypes import F32, U8, DType
+from tensorjit.ir.dtypes import BOOL, F32, U8, DType
 from tensorjit.ir.kernel import Reduction
 from tensorjit.records import dataclass
 
@@ -61,12 +61,13 @@ class Scheme:
 
     op: str
     dtype: DType
+    of_bools: bool = False
 
     @staticmethod
     def of(reduction: Reduction) -> Scheme:
         op, dtype = reduction.op, reduction.dtype
         if dtype.kind == "b":
-            return Scheme(op, U8) if op.startswith("arg") else Scheme(_ON_BOOL.get(op, op), dtype)
+            return Scheme(op, U8, of_bools=True) if op.startswith("arg") else Scheme(_ON_BOOL.get(op, op), dtype, of_bools=True)
         # NumPy sums halves in float, too
         return Scheme(op, F32 if dtype.name == "f16" else dtype)
 
@@ -141,11 +142,15 @@ class Scheme:
 
     @property
     def may_be_settled(self) -> bool:
-        """Whether there is a value that no other changes: any and all."""
-        return self.op in ("and", "or") and self.dtype.kind == "b"
+        """Whether there is a value that no other changes: any, all, and the place of the first."""
+        return self.of_bools and self.op in ("and", "or", "argmin", "argmax")
 
     def is_settled(self, b: ir.IRBuilder, state: State) -> ir.Value:
         """Whether the values to come make no difference."""
+        if self.by_position:
+            value = state[0]
+            found = b.icmp_unsigned("==", value, number(value.type, self.op == "argmax"))
+            return Scheme("or", BOOL, of_bools=True).is_settled(b, (found,))
         (answer,) = self.shrink(b, state, 1)
         return answer if self.op == "or" else b.not_(answer)
 
