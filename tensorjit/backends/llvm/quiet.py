@@ -88,11 +88,19 @@ def quiet_fcmp(builder: ir.IRBuilder, predicate: str, a: ir.Value, b: ir.Value) 
     if predicate in QUIET_ANYWAY:
         compare = builder.fcmp_ordered if predicate[0] == "o" else builder.fcmp_unordered
         return compare(_OPERATORS[predicate[1:]], a, b)
+    return _constrained_fcmp(builder, predicate, a, b, mask, "ignore")
+
+
+def strict_fcmp(builder: ir.IRBuilder, predicate: str, a: ir.Value, b: ir.Value) -> ir.Value:
+    """The same of two scalars, and it is computed where it stands, used or not."""
+    return _constrained_fcmp(builder, predicate, a, b, ir.IntType(1), "strict")
+
+
+def _constrained_fcmp(builder: ir.IRBuilder, predicate: str, a: ir.Value, b: ir.Value, mask: ir.Type, how: str) -> ir.Value:
     module, metadata = builder.module, ir.MetaDataType()
     name = f"llvm.experimental.constrained.fcmp.{suffix(a.type)}"
     function = declare(module, name, mask, [a.type, a.type, metadata, metadata])
-    how = [ir.MetaDataString(module, predicate), ir.MetaDataString(module, "fpexcept.ignore")]
-    return builder.call(function, [a, b, *how])
+    return builder.call(function, [a, b, ir.MetaDataString(module, predicate), ir.MetaDataString(module, f"fpexcept.{how}")])
 
 
 _OPERATORS = {"eq": "==", "ne": "!=", "rd": "ord", "no": "uno"}

@@ -18,7 +18,7 @@ from tensorjit.backends.llvm import complexes, division, neighbours, vmath
 from tensorjit.backends.llvm.casts import cast
 from tensorjit.backends.llvm.divisors import int_gcd, int_lcm
 from tensorjit.backends.llvm.libm import C_NAMES, call_libm
-from tensorjit.backends.llvm.quiet import declare, quiet_fcmp, suffix, to_half
+from tensorjit.backends.llvm.quiet import declare, quiet_fcmp, strict_fcmp, suffix, to_half
 from tensorjit.backends.llvm.registers import (
     Pair,
     Register,
@@ -386,8 +386,17 @@ _PREDICATES: dict[str, dict[str, Emit]] = {
 
 
 def _select(b: ir.IRBuilder, args: list[Register], dtypes: list[DType], dtype: DType) -> Register:
-    chosen = select(b, args[0], *(map_parts(lambda part: fence(b, part), a) for a in args[1:]))
+    chosen = select(b, args[0], *(map_parts(lambda part: _computed(b, part), a) for a in args[1:]))
     return map_parts(lambda part: fence(b, part), chosen)
+
+
+def _computed(b: ir.IRBuilder, value: ir.Value) -> ir.Value:
+    """An operand of a select, with its flags whichever is chosen."""
+    fenced = fence(b, value)
+    if fenced is not value and width_of(value) == 1:
+        # a select of scalars can become a branch, into which LLVM would move what is for one side, but not from before this
+        strict_fcmp(b, "uno", fenced, fenced)
+    return fenced
 
 
 def _cast(b: ir.IRBuilder, args: list[Register], dtypes: list[DType], dtype: DType) -> Register:
