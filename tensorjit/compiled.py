@@ -306,7 +306,8 @@ class ScriptFunction(NativeCallable):
     @property
     def code(self) -> str:
         """The generic graph as runnable Python."""
-        return _seeing().python_code(self.graph)  # type: ignore[no-any-return]
+        given = {k: p.default for k, p in self._signature.parameters.items() if p.default is not inspect.Parameter.empty}
+        return _seeing().python_code(self.graph, given)  # type: ignore[no-any-return]
 
     def graph_for(self, *args: Any, **kwargs: Any) -> Graph:
         """The typed, simplified graph of a call with these arguments (nothing is run)."""

@@ -19,7 +19,9 @@ HEAD = """\
 # The op table
 
 Generated from the table by `python tools/op_table.py`; a test holds it to the table. A keyword that is not listed is
-refused. *compiled* are the dtypes that are computed in generated code, *NumPy* those for which NumPy's own loop is called.
+refused, and so are `np.roll` over several axes at once and `retstep` of `np.linspace` with a number of samples that is
+known at run time only. *compiled* are the dtypes that are computed in generated code, *NumPy* those for which NumPy's own
+loop is called.
 """
 
 

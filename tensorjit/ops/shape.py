@@ -478,20 +478,29 @@ def _diff(
     append: Abstract = NO_VALUE,
 ) -> Abstract:  # fmt: skip
     x, count = b.array(a), b.static(n, "n")
-    if not is_default(prepend) or not is_default(append):
-        b.refuse("np.diff with prepend or append", "concatenate first")
+    if count == 0:
+        return x
     if not b.rank(x):
         b.fail("ValueError", "diff requires input that is at least one dimensional")
         return x
     if count < 0:
         b.fail("ValueError", f"order must be non-negative but got {count}")
     along = _axis(b, axis, b.rank(x))
+    parts = [x if v is a else _edge(b, x, along, v) for v in (prepend, a, append) if not is_default(v)]
+    x = b.value(b.call("concatenate", Sequence_(tuple(parts)), axis=Static(along))) if len(parts) > 1 else x
     row = "not_equal" if b.strong_dtype(x) is BOOL else "subtract"
     for _ in range(count):
         size = _shape(x)[along]
         length = dims.maximum(size - 1, 0)
         x = b.value(b.elementwise(row, _window(b, x, along, dims.minimum(size, 1), length), _window(b, x, along, 0, length)))
     return x
+
+
+def _edge(b: TypedBuilder, x: Value, along: int, given: Abstract) -> Value:
+    """What np.diff puts before or after an array: a number is one element of the axis."""
+    edge = b.array(given)
+    shape = [1 if k == along else size for k, size in enumerate(_shape(x))]
+    return edge if b.rank(edge) else b.broadcast_to(edge, shape)
 
 
 # -- choosing ------------------------------------------------------------------------------------------------------

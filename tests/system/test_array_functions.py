@@ -201,3 +201,18 @@ def test_positions_in_long_rows(dtype: str) -> None:
     hold(f, *(lambda x=x: (x.copy(),) for n in sizes for x in places(dtype, n)), twice=False, cache_size=64)
     rows = module("def f(x):\n    return x.argmax(1), x.argmin(0), x[:, ::2].argmin(-1)\n")["f"]
     hold(rows, *(lambda n=n: (places(dtype, 7 * n)[0].reshape(7, n),) for n in (3, 300, 1031)), twice=False)
+
+
+def first_difference(x: Any, edge: Any) -> Any:
+    return np.diff(x, prepend=edge), np.diff(x, n=2, append=edge), np.diff(x, n=0, append=edge)
+
+
+def rows_with_edges(x: Any, edge: Any) -> Any:
+    return np.diff(x, axis=0, prepend=edge, append=edge)
+
+
+def test_diff_takes_what_comes_before_and_after() -> None:
+    arrays = [np.arange(5.0) ** 2, np.arange(5), np.arange(5, dtype="f4"), np.ones((2, 3)), np.zeros(0), np.array([True, False])]
+    for function in (first_difference, rows_with_edges):
+        hold(function, *[lambda x=x, e=e: (x.copy(), e) for x in arrays for e in (0, 1.5, np.float32(2), True)])
+    hold(first_difference, lambda: (np.arange(5.0), np.arange(2.0)), lambda: (np.arange(5.0), np.ones((1, 2))))

@@ -93,3 +93,13 @@ def test_lower_compiles_before_any_call() -> None:
     misses = f.cache_info().misses
     f(x, x)
     assert f.cache_info().misses == misses
+
+
+def with_defaults(x: Any, times: int = 3, *, shift: float = 0.5) -> Any:
+    return x * times + shift
+
+
+def test_code_has_the_defaults() -> None:
+    space: dict[str, Any] = {}
+    exec(tj.script(with_defaults).code, space)
+    assert space["with_defaults"](2) == with_defaults(2) == 6.5
