@@ -64,11 +64,11 @@ STRIP = 1 << 16
 WORTH_ALIGNING = 1 << 12
 """The bytes of a row from which on its elements before the first aligned one are handled apart."""
 
+I64_SIZE = 8
+"""Values as wide as a position gain nothing from counting turns."""
+
 LOOK = 1 << 12
 """The elements between two looks at whether the answer is found; four times as many where turns must be made positions for it."""
-
-MOST_POSITIONS = 8
-"""The lanes of positions that are kept from strip to strip: a register of them."""
 
 COPIED_AT_ONCE = 1 << 22
 """The elements that are copied between two looks at the budget."""
@@ -273,7 +273,7 @@ class _Writer(Writer):
     def _counted(self, loop: For, fed: Sequence[Accumulator]) -> list[Accumulator]:
         """Of the accumulators that a loop feeds, those for which its turns can be counted."""
         here = {s.name for s in loop.body if isinstance(s, Accumulate) and s.position == Ref(loop.index, DTYPE_I64)}
-        return [a for a in fed if self.width > 1 and not a.columnwise and a.scheme.dtype.kind != "c" and a.reduction.name in here]
+        return [a for a in fed if self.width > 1 and not a.columnwise and a.scheme.dtype.size < I64_SIZE and a.reduction.name in here]
 
     def _begin_strip(self, fed: Sequence[Accumulator], counted: Sequence[Accumulator], first: ir.Value) -> None:
         for a in fed:
@@ -285,14 +285,13 @@ class _Writer(Writer):
         """The number of the turn in a strip, in every lane."""
         assert self.index is not None
         turn = self.b.lshr(self.b.sub(self.index, first), I64(self.width.bit_length() - 1))
-        return splat(self.b, turn if kind.element == I64 else self.b.trunc(turn, kind.element), self.width)
+        return splat(self.b, self.b.trunc(turn, kind.element), self.width)
 
     def _positions(self, accumulator: Accumulator, first: ir.Value) -> State:
         """The state of a strip, its turns made positions."""
         b, scheme, kind = self.b, accumulator.scheme, ir.VectorType(I32, self.width)
         value, turns = accumulator.state
-        turns = b.trunc(turns, kind) if turns.type.element == I64 else b.zext(turns, kind)
-        places = b.add(b.shl(turns, number(kind, self.width.bit_length() - 1)), iota(I32, self.width))
+        places = b.add(b.shl(b.zext(turns, kind), number(kind, self.width.bit_length() - 1)), iota(I32, self.width))
         value, places = scheme.shrink(b, (value, places), accumulator.width)
         wide = vector_type(I64, accumulator.width)
         return value, b.add(splat(b, first, accumulator.width), b.zext(places, wide))
@@ -300,8 +299,8 @@ class _Writer(Writer):
     def _start(self, reduction: Reduction, loop: For) -> None:
         scheme = Scheme.of(reduction)
         width = self.width if self.width > 1 else facts.reduction_lanes(loop, reduction)
-        if scheme.by_position and self.width == 1:
-            width = min(width, MOST_POSITIONS)
+        if scheme.by_position and self.width == 1 and scheme.dtype.size < I64_SIZE:
+            width = 1  # each strip gives one position: fewer registers than one for each lane
         init = None
         if reduction.init is not None:
             first = self.lanewise(reduction.init).register

@@ -16,7 +16,7 @@ from llvmlite import ir
 
 from tensorjit.backends.llvm import complexes
 from tensorjit.backends.llvm.abi import I64, PTR, VOID
-from tensorjit.backends.llvm.quiet import quiet_fcmp, suffix
+from tensorjit.backends.llvm.quiet import declare, quiet_fcmp, suffix
 from tensorjit.backends.llvm.registers import (
     Pair,
     Register,
@@ -25,6 +25,7 @@ from tensorjit.backends.llvm.registers import (
     map_parts,
     number,
     select,
+    splat,
     vector_type,
     width_of,
 )
@@ -157,13 +158,38 @@ class Scheme:
     # -- lanes
 
     def shrink(self, b: ir.IRBuilder, state: State, width: int) -> State:
-        """state with its lanes merged by halves until `width` are left."""
+        """state with its lanes merged until `width` are left: by halves, or where positions are to become one, all at once."""
+        if self.by_position and width == 1 and self.dtype.kind != "c" and width_of(state[0]) > 1:
+            return self._first_of_best(b, *state)
         while width_of(state[0]) > width:
             lower, upper = (
                 tuple(map_parts(lambda r, up=up: half_of(b, r, up), register) for register in state) for up in (False, True)
             )
             state = self.merge(b, lower, upper)
         return state
+
+    def _first_of_best(self, b: ir.IRBuilder, value: ir.Value, position: ir.Value) -> State:
+        """The value that comes before the others, and the first position where it is: a NaN, if there is one."""
+        kind, most = self.dtype.kind, "max" if self.op == "argmax" else "min"
+        if kind == "f":
+            nan = b.fcmp_unordered("uno", value, value)
+            some = _over_lanes(b, "or", nan)
+            numbers = b.select(nan, number(value.type, self._neutral_number().real), value)
+            best = _over_lanes(b, "f" + most, numbers, ("nnan",))
+            there = b.select(some, nan, b.fcmp_ordered("==", value, splat(b, best, value.type.count)))
+            best = b.select(some, number(best.type, math.nan), best)
+        else:
+            best = _over_lanes(b, ("s" if kind == "i" else "u") + most, value)
+            there = b.icmp_unsigned("==", value, splat(b, best, value.type.count))
+        beyond = number(position.type, (1 << (position.type.element.width - 1)) - 1)
+        return best, _over_lanes(b, "smin", b.select(there, position, beyond))
+
+
+def _over_lanes(b: ir.IRBuilder, name: str, register: ir.Value, fastmath: Sequence[str] = ()) -> ir.Value:
+    """One of LLVM's reductions of a vector."""
+    kind = register.type
+    function = declare(b.module, f"llvm.vector.reduce.{name}.{suffix(kind)}", kind.element, [kind])
+    return b.call(function, [register], fastmath=fastmath)
 
 
 def flatten(state: State) -> list[ir.Value]:
