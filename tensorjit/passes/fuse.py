@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import final
+from typing import Final, final
 
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
@@ -142,22 +142,22 @@ class _BlockFuser:
         for v in op.operands:
             self._demand(v, op)
         if op.name not in QUIET and not self.fuser.is_elementwise(op):
-            self._close_where(lambda r: bool(r.targets), lambda: f"`{op.name}`{_at(op)} may raise, and writes never cross that")
+            self._close_where(lambda r: bool(r.targets), lambda: f"{_named(op)} may raise, and writes never cross that")
         if op.name in ("load", "library"):
             for v in filter(is_array, op.operands):
                 self._before_reading(v, op)
         if not op.results and op.name == "library":
-            self._close_where(lambda r: True, lambda: f"`{op.name}`{_at(op)} may write")
+            self._close_where(lambda r: True, lambda: f"{_named(op)} may write")
         self.schedule.append(op)
 
     def _before_reading(self, value: Value, op: Op) -> None:
-        self._close_where(lambda r: self._writes(r, value), lambda: f"{_word(value)} is read by `{op.name}`{_at(op)}")
+        self._close_where(lambda r: self._writes(r, value), lambda: f"{_word(value)} is read by {_named(op)}")
 
     def _control(self, op: Op) -> None:
         blocks: list[Block] = []
         for v in op.operands:
             self._demand(v, op)
-        self._close_where(lambda r: True, lambda: f"`{op.name}`{_at(op)} comes between")
+        self._close_where(lambda r: True, lambda: f"{_named(op)} comes between")
         for v in dict.fromkeys(v for b in op.blocks for o in b.walk() for v in o.operands):
             if v in self.leaves:
                 self._demand(v, op)
@@ -186,14 +186,14 @@ class _BlockFuser:
             self._materialise(value, op)
         region = self._region(value)
         if region is not None:
-            self._close(region, f"{_word(value)} is used by `{op.name}`{_at(op)}")
+            self._close(region, f"{_word(value)} is used by {_named(op)}")
 
     def _materialise(self, value: Value, user: Op) -> None:
         """Give a leaf memory, and let its views look at that."""
         root = self.aliases.root[value]
         region = self._open(self.sizes.shape(root))
         self._append(region, self.leaves.pop(root), whole(region.space))
-        self._close(region, f"{_word(value)} is used by `{user.name}`{_at(user)}")
+        self._close(region, f"{_word(value)} is used by {_named(user)}")
         for view in [v for v in self.leaves if self.aliases.root[v] is root]:
             self.schedule.append(self.leaves.pop(view))
 
@@ -358,7 +358,7 @@ class _BlockFuser:
             if axes is not None and allowed(region, axes):
                 self._append(region, op, axes)
                 return region
-            self._close(region, f"{_operand_words(op)} does not meet `{op.name}`{_at(op)} element by element")
+            self._close(region, f"{_operand_words(op)} does not meet {_named(op)} element by element")
         if not is_array(op.result):
             self._plain(op)
             return None
@@ -387,7 +387,7 @@ class _BlockFuser:
         region, current = self._current(value)
         fits = region is not None and region.space == space and region.reduced in (None, axes)
         if region is not None and (not fits or region.axes[current] != whole(space) or len(region.members) >= MAX_OPS):
-            self._close(region, f"`{op.name}`{_at(op)} reduces over other axes than {_word(value)} is computed by")
+            self._close(region, f"{_named(op)} reduces over other axes than {_word(value)} is computed by")
             region = None
         if region is None:
             region = self._sibling(op, space, axes) or self._open(space)
@@ -440,7 +440,7 @@ class _BlockFuser:
             self._own_leaf(target, op)
         region = self._region(target)
         if region is not None and target in region.viewed:
-            self._close(region, f"a view of {_word(target)} is taken before `store`{_at(op)}")
+            self._close(region, f"a view of {_word(target)} is taken before {_named(op)}")
         converted = self._converted(op)
         if not self._update(target, converted):
             self._write(target, converted, op)
@@ -537,8 +537,28 @@ class _BlockFuser:
         self._elementwise(copy)
         region = self._region(copy.result)
         assert region is not None
-        self._close(region, f"{_word(value)} may overlap the target of `store`{_at(op)}")
+        self._close(region, f"{_word(value)} may overlap the target of {_named(op)}")
         return copy.result
+
+
+# what the ops that have no name in the source are to its author
+_IN_WORDS: Final[Mapping[str, str]] = {
+    "yield": "the end of a branch or turn",
+    "continue": "the end of a turn",
+    "truth": "a condition",
+    "view": "a view",
+    "load": "an element that is read",
+    "store": "an assignment",
+    "library": "a call of NumPy",
+    "check": "a check",
+    "index_check": "a check of an index",
+    "broadcast_dim": "a check of lengths",
+}
+
+
+def _named(op: Op) -> str:
+    """An op and its place, for the reader of a report."""
+    return f"{_IN_WORDS.get(op.name) or f'`{op.name}`'}{_at(op)}"
 
 
 def _word(value: Value) -> str:

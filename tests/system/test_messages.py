@@ -14,6 +14,7 @@ import pytest
 
 import tensorjit as tj
 from tensorjit.errors import CompileError
+from tests.system.harness import hold
 
 Point = collections.namedtuple("Point", "x y")
 X, TABLE = np.arange(6.0), np.ones((3, 3))
@@ -28,6 +29,7 @@ REFUSED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "dict_argument": ("def f(x, d):\n    return x * d['k']\n", (X, {"k": 2.0})),
     "dict_captured": ("table = {'k': 2.0}\ndef f(x):\n    return x * table['k']\n", (X,)),
     "namedtuple_argument": ("def f(x, p):\n    return x * p[0]\n", (X, Point(1, 2))),
+    "ufunc_method": ("def f(x):\n    return np.add.reduce(x)\n", (X,)),
     "list_of_array": ("def f(x):\n    return [x, 1] * x\n", (X,)),
     "index_arrays": ("def f(o, y):\n    o[np.arange(3), y] = 1\n    return o\n", (TABLE, np.array([0, 1, 2]))),
     "loop_lengths": ("def f(x, n):\n    y = x\n    for _ in range(n):\n        y = np.concatenate((y, x))\n    return y\n", (X, 3)),
@@ -115,3 +117,17 @@ def test_an_attribute_that_arrays_lack_raises_like_numpy() -> None:
     for function in (unknown_attribute, tj.script(unknown_attribute)):
         with pytest.raises(AttributeError, match=r"'numpy.ndarray' object has no attribute 'foo'"):
             function(X)
+
+
+def attribute_of_a_number(x: Any) -> Any:
+    return x.foo
+
+
+def letter_of_a_tuple(x: Any) -> Any:
+    return x.shape["a"]
+
+
+def test_what_numbers_and_tuples_lack_raises_like_python() -> None:
+    """The first was refused as a method that is returned, the second raised an error of the compiler's own."""
+    hold(attribute_of_a_number, lambda: (3,), lambda: (2.5,), lambda: (np.float64(1),), lambda: (True,))
+    hold(letter_of_a_tuple, lambda: (X,))

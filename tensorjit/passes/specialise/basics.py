@@ -31,6 +31,7 @@ from tensorjit.ops.words import describe
 from tensorjit.passes.specialise import operators, strings
 from tensorjit.passes.specialise.calls import unwrap
 from tensorjit.passes.specialise.iteration import iteration
+from tensorjit.passes.specialise.python_builtins import python_type
 from tensorjit.passes.specialise.rows import into
 from tensorjit.passes.specialise.state import Frame, Handler, Source, Specialiser
 
@@ -130,6 +131,11 @@ def _method(s: Specialiser, x: Abstract, name: str) -> Abstract:
         return Poison()
     if s.b.is_array(x) and not callable(getattr(np.ndarray, name)):
         s.b.refuse(f"the attribute {name!r} of an array is not compiled", _INSTEAD.get(name, ""))
+    kind = None if s.b.is_array(x) else python_type(s, x)
+    if kind is not None and not hasattr(kind, name):
+        shown = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+        s.b.fail("AttributeError", f"'{shown}' object has no attribute '{name}'")
+        return Poison()
     return Bound(x, name)
 
 
@@ -151,6 +157,8 @@ def _static_attribute(s: Specialiser, owner: Any, name: str) -> Abstract:
         return s.captured(Source("attribute", Source("constant", owner, owner.__name__), name), value)
     if isinstance(owner, (type, np.dtype, np.finfo, np.iinfo)):
         return of(value)
+    if isinstance(owner, np.ufunc):
+        s.b.refuse(f"np.{owner.__name__}.{name} is not compiled", "use np.sum, np.cumsum or their like, or write a loop")
     s.b.refuse(f"the attribute {name!r} of {describe(Static(owner))}", "pass the value as an argument")
 
 
@@ -244,7 +252,11 @@ def _item(s: Specialiser, x: Sequence_, key: Abstract) -> Abstract:
     if isinstance(key, Slice):
         parts = [s.b.static(p, "the bound of a slice of a tuple") for p in (key.start, key.stop, key.step)]
         return Sequence_(x.items[slice(*parts)], x.is_list)
-    index: int = s.b.static(key, "the index of a tuple or list")
+    index: Any = s.b.static(key, "the index of a tuple or list")
+    if not isinstance(index, (int, np.integer)):
+        name = "list" if x.is_list else "tuple"
+        s.b.fail("TypeError", f"{name} indices must be integers or slices, not {type(index).__name__}")
+        return Poison()
     if not -len(x.items) <= index < len(x.items):
         s.b.fail("IndexError", f"{'list' if x.is_list else 'tuple'} index out of range")
         return Poison()
