@@ -10,6 +10,7 @@
 ``Mapped(...)``         enumerate, zip or reversed of iterables, before it is iterated
 ``Bound``               a method of an array (``x.sum``), before it is called
 ``Raised(...)``         an exception object, before it is raised
+``OneOf(...)``          a number whose type depends on the path
 ``Poison``              the result of something refused, so that one mistake gives one message
 ======================  ==========================================================================
 """
@@ -120,11 +121,20 @@ class Text:
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
+class OneOf:
+    """A number whose type depends on the path: it is `values[k]` where `which[k]`, a Python bool."""
+
+    which: tuple[Value, ...]
+    values: tuple[Value, ...]
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
 class Poison:
     pass
 
 
-Abstract = Static | SymInt | Value | Sequence_ | Slice | Closure | Bound | Unbound | Range | Mapped | Raised | Text | Poison
+Abstract = Static | SymInt | Value | Sequence_ | Slice | Closure | Bound | Unbound | Range | Mapped | Raised | Text | OneOf | Poison
 KINDS = (
     Static,
     SymInt,
@@ -138,6 +148,7 @@ KINDS = (
     Mapped,
     Raised,
     Text,
+    OneOf,
     Poison,
 )
 

@@ -37,7 +37,7 @@ from tensorjit.ops.abstract import Abstract, Sequence_, of
 from tensorjit.ops.typed import Refusal
 from tensorjit.passes.alias import find_aliases
 from tensorjit.passes.specialise.basics import HANDLERS
-from tensorjit.passes.specialise.branches import if_
+from tensorjit.passes.specialise.branches import if_, narrow
 from tensorjit.passes.specialise.calls import Traced, call
 from tensorjit.passes.specialise.control import leave, run
 from tensorjit.passes.specialise.loops import for_, while_
@@ -67,7 +67,7 @@ __all__ = [
     "specialise",
 ]
 
-FLOW: Mapping[str, Flow] = {"if": if_, "for": for_, "while": while_, "call": call}
+FLOW: Mapping[str, Flow] = {"if": if_, "for": for_, "while": while_, "call": call, "narrow": narrow}
 
 
 class NeedsStatic(UnsupportedError):

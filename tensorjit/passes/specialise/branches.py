@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tensorjit.errors import Problem
 from tensorjit.ir.graph import NO_ATTRS, Block, Builder, Op, Value
-from tensorjit.ops.abstract import Poison, Static
+from tensorjit.ops.abstract import Abstract, OneOf, Poison, Sequence_, Static
 from tensorjit.ops.typed import Refusal
-from tensorjit.passes.specialise.control import end_dead, fetch, poisoned, run
+from tensorjit.passes.specialise.control import end_dead, fetch, find_choice, narrowed, poisoned, run, ways
 from tensorjit.passes.specialise.join import Template, all_types, all_values, fill_all, join, template
 from tensorjit.passes.specialise.operators import truth
 from tensorjit.passes.specialise.state import Frame, Outcome, Rest, Runner, Specialiser
 
 MAX_SPLITS = 64
+
+
+class TooManyPaths(Refusal):
+    """Paths that do not join are built apart too often."""
 
 
 def if_(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
@@ -33,6 +38,20 @@ def if_(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
     if isinstance(condition, Static):
         return run(s, op.blocks[0 if condition.value else 1].ops, 0, frame, after)
     return branch(s, s.b.value(condition), frame, [_runner(s, b) for b in op.blocks], after)
+
+
+def narrow(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
+    """An op on a number whose type depends on the path: the op once for each type."""
+    choice = next(c for v in op.operands if (c := find_choice(frame.env[v])) is not None)
+
+    def runner(way: Abstract) -> Runner:
+        def go(own: Frame, rest: Rest) -> Outcome:
+            own.env.update({k: narrowed(x, choice, way) for k, x in own.env.items() if isinstance(x, (OneOf, Sequence_))})
+            return run(s, (op, Op("yield", op.results, loc=op.loc)), 0, own, rest)
+
+        return go
+
+    return branch(s, choice.which[0], frame, [runner(way) for way in ways(choice)], after)
 
 
 def _falls(op: Op) -> bool:
@@ -103,10 +122,8 @@ def _split(s: Specialiser, condition: Value, frame: Frame, runners: Sequence[Run
     b = s.b
     s.splits += 1
     if s.splits > MAX_SPLITS:
-        b.refuse(
-            "the types of variables depend on the path in too many ways here",
-            "give a variable one type on every path",
-        )
+        text = "the types of variables depend on the path in too many ways here"
+        raise TooManyPaths(Problem(text, b.loc, "give a variable one type on every path"))
     blocks = []
     for runner in runners:
         with b.block() as builder:

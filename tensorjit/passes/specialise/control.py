@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tensorjit.ir.graph import Op, Value
-from tensorjit.ops.abstract import Abstract, Poison, Static, Unbound
+from tensorjit.ir.graph import NO_ATTRS, Op, Value
+from tensorjit.ops.abstract import Abstract, OneOf, Poison, Sequence_, Static, Unbound
 from tensorjit.ops.typed import Refusal
 from tensorjit.passes.specialise.join import all_values, join, same, template, values_of
 from tensorjit.passes.specialise.state import ENDED, Frame, LoopState, NeedScope, Outcome, Rest, Specialiser
 from tensorjit.passes.specialise.versions import jump_values
 
 _JUMPS = {"yield": "fell", "continue": "continued", "break": "broke"}
+_HAND_ON = frozenset({"tuple", "list", "bound", "function", "for", "while", "return", *_JUMPS})  # what they take, as it is
 _TERMINATORS = frozenset({*_JUMPS, "return", "raise", "unreachable"})
 
 
@@ -26,7 +27,12 @@ def run(s: Specialiser, ops: Sequence[Op], start: int, frame: Frame, rest: Rest)
         s.b.builder.loc = op.loc or s.b.builder.loc
         if s.b.dead is s.b.builder and not s.in_condition:
             return end_dead(s)
-        if op.name in s.flow:
+        if op.name not in _HAND_ON and any(find_choice(frame.env[v]) for v in op.operands):
+            outcome = s.flow["narrow"](s, op, frame, _after(s, op, ops, i, rest))
+            if outcome.kind != "fell":
+                return outcome
+            bind(op, frame, outcome.values)
+        elif op.name in s.flow:
             outcome = s.flow[op.name](s, op, frame, _after(s, op, ops, i, rest))
             if outcome.kind != "fell":
                 return outcome
@@ -36,6 +42,26 @@ def run(s: Specialiser, ops: Sequence[Op], start: int, frame: Frame, rest: Rest)
         else:
             _simple(s, op, frame)
     raise AssertionError("a block without a terminator")
+
+
+def find_choice(x: Abstract) -> OneOf | None:
+    """A number in x whose type depends on the path."""
+    if isinstance(x, Sequence_):
+        return next((found for i in x.items if (found := find_choice(i)) is not None), None)
+    return x if isinstance(x, OneOf) else None
+
+
+def narrowed(x: Abstract, choice: OneOf, value: Abstract) -> Abstract:
+    """x where a choice in it is known to be `value`."""
+    if isinstance(x, Sequence_):
+        return Sequence_(tuple(narrowed(i, choice, value) for i in x.items), x.is_list) if find_choice(x) else x
+    return value if x is choice else x
+
+
+def ways(choice: OneOf) -> tuple[Value, Abstract]:
+    """What a choice is where its first bool holds, and where not."""
+    value, *left = choice.values
+    return value, left[0] if len(left) == 1 else OneOf(choice.which[1:], tuple(left))
 
 
 def _after(s: Specialiser, op: Op, ops: Sequence[Op], i: int, rest: Rest) -> Rest:
@@ -147,10 +173,24 @@ def _jump(s: Specialiser, loop: LoopState, ends: tuple[Abstract, ...], broke: bo
     return ENDED
 
 
-def _return(s: Specialiser, value: Abstract, frame: Frame) -> Outcome:
-    if not frame.inline:
+def _return_one_of(s: Specialiser, value: Abstract, frame: Frame) -> Outcome:
+    """A return of the function: one op for each type that a number may have."""
+    choice = find_choice(value)
+    if choice is None:
         s.handlers["return"](s, frame, None, [value])
         return ENDED
+    blocks = []
+    for way in ways(choice):
+        with s.b.block() as builder:
+            _return_one_of(s, narrowed(value, choice, way), frame)
+            blocks.append(builder.block())
+    s.b.builder.add_multi("if", (choice.which[0],), (), NO_ATTRS, blocks)
+    return end_dead(s)
+
+
+def _return(s: Specialiser, value: Abstract, frame: Frame) -> Outcome:
+    if not frame.inline:
+        return _return_one_of(s, value, frame)
     if frame.scope is None:
         raise NeedScope
     scope = frame.scope

@@ -14,7 +14,7 @@ from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import Value
 from tensorjit.ir.signature import same_static
 from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, Access, ArrayType, Layout, ScalarType, Type
-from tensorjit.ops.abstract import Abstract, Poison, Sequence_, Static, SymInt, Unbound
+from tensorjit.ops.abstract import Abstract, OneOf, Poison, Sequence_, Static, SymInt, Unbound
 from tensorjit.ops.typed import TypedBuilder
 from tensorjit.records import dataclass
 
@@ -46,7 +46,16 @@ class Items:
     is_list: bool
 
 
-Template = Same | Typed | Items
+@final
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A number of one of these types: a bool for each says which, and there is room for each."""
+
+    types: tuple[ScalarType, ...]
+
+
+Template = Same | Typed | Items | Choice
+MAX_CHOICES = 3
 
 
 def template(x: Abstract) -> Template:
@@ -55,6 +64,8 @@ def template(x: Abstract) -> Template:
         return Typed(x.type)
     if isinstance(x, Sequence_):
         return Items(tuple(template(i) for i in x.items), x.is_list)
+    if isinstance(x, OneOf):
+        return Choice(tuple(v.type for v in x.values if isinstance(v.type, ScalarType)))
     return Same(x)
 
 
@@ -83,6 +94,8 @@ def same(s: Template, t: Template) -> bool:
         return same_abstract(s.value, t.value)
     if isinstance(s, Items) and isinstance(t, Items):
         return s.is_list == t.is_list and len(s.items) == len(t.items) and all(map(same, s.items, t.items))
+    if isinstance(s, Choice) and isinstance(t, Choice):
+        return s.types == t.types
     return isinstance(s, Typed) and isinstance(t, Typed) and s.type == t.type
 
 
@@ -109,11 +122,24 @@ def join(b: TypedBuilder, s: Template, t: Template, mark: int) -> Template | Non
     if isinstance(s, Same) and isinstance(t, Same) and same_abstract(s.value, t.value) and not _escapes(b, s.value, mark):
         return s
     one, other = _type_of(s), _type_of(t)
-    if one is None or other is None:
-        return None
     if isinstance(one, ArrayType) and isinstance(other, ArrayType):
         return _join_arrays(b, one, other, mark)
-    return Typed(one) if one == other else None
+    if one is not None and one == other:
+        return Typed(one)
+    return _join_numbers(b, _numbers(s), _numbers(t))
+
+
+def _numbers(t: Template) -> tuple[ScalarType, ...]:
+    if isinstance(t, Choice):
+        return t.types
+    found = _type_of(t)
+    return (found,) if isinstance(found, ScalarType) else ()
+
+
+def _join_numbers(b: TypedBuilder, one: tuple[ScalarType, ...], other: tuple[ScalarType, ...]) -> Template | None:
+    types = tuple(dict.fromkeys((*one, *other)))
+    new = types not in (one, other)
+    return None if not one or not other or len(types) > MAX_CHOICES or (new and not b.choices) else Choice(types)
 
 
 def _join_items(b: TypedBuilder, s: Template, t: Template, mark: int) -> Template | None:
@@ -167,6 +193,9 @@ def types_of(t: Template) -> Iterator[Type]:
         yield t.type
         if _is_flagged(t):
             yield PY_INT
+    elif isinstance(t, Choice):
+        yield from (PY_BOOL for _ in t.types)
+        yield from t.types
     elif isinstance(t, Items):
         for i in t.items:
             yield from types_of(i)
@@ -178,9 +207,27 @@ def values_of(b: TypedBuilder, t: Template, x: Abstract) -> Iterator[Value]:
         yield (value := b.value(x))
         if _is_flagged(t):
             yield b.flag(value)
+    elif isinstance(t, Choice):
+        own = dict(_held(b, x))
+        yield from (own[c][0] if c in own else b.constant(False) for c in t.types)
+        yield from (own[c][1] if c in own else zero(b, c) for c in t.types)
     elif isinstance(t, Items) and isinstance(x, Sequence_):
         for s, i in zip(t.items, x.items, strict=True):
             yield from values_of(b, s, i)
+
+
+def _held(b: TypedBuilder, x: Abstract) -> Iterator[tuple[Type, tuple[Value, Value]]]:
+    """The types that a number may have; of each, whether it has it, and its value then."""
+    if isinstance(x, OneOf):
+        yield from ((v.type, (w, v)) for w, v in zip(x.which, x.values, strict=True))
+    else:
+        value = b.value(x)
+        yield value.type, (b.constant(True), value)
+
+
+def zero(b: TypedBuilder, t: ScalarType) -> Value:
+    """What fills a slot that nothing reads."""
+    return b.add("const", (), t, value={"b": False, "i": 0, "u": 0, "f": 0.0, "c": 0j}[t.dtype.kind])
 
 
 def fill(b: TypedBuilder, t: Template, values: Iterator[Value]) -> Abstract:
@@ -190,6 +237,9 @@ def fill(b: TypedBuilder, t: Template, values: Iterator[Value]) -> Abstract:
         if _is_flagged(t):
             b.flags[value] = next(values)
         return value
+    if isinstance(t, Choice):
+        which = tuple(next(values) for _ in t.types)
+        return OneOf(which, tuple(next(values) for _ in t.types))
     if isinstance(t, Items):
         return Sequence_(tuple(fill(b, i, values) for i in t.items), t.is_list)
     return t.value

@@ -2,21 +2,27 @@
 
 As it stands, where they do. With converted starts, where a turn only makes NumPy scalars of Python numbers. With exits into other
 versions of itself (`versions.py`), where the types depend on the path. With its first turn before it, where they settle after one.
+With room for each type of a number (`OneOf`), where several variables change theirs, each in a turn of its own: there would be a
+version for each set of them. What is done with such a number is then built once for each type it may have (`branches.narrow`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from tensorjit.ir.dims import Dim
 from tensorjit.ops.abstract import Static
 from tensorjit.ops.typed import Refusal
-from tensorjit.passes.specialise.branches import branch
+from tensorjit.passes.specialise.branches import TooManyPaths, branch, forget, notes
 from tensorjit.passes.specialise.control import poisoned
 from tensorjit.passes.specialise.join import Template, template, widen
 from tensorjit.passes.specialise.operators import compare
-from tensorjit.passes.specialise.settle import Loop, Values, settle, settle_versions, some_turns_keep, turned, unsettled
+from tensorjit.passes.specialise.settle import Loop, Values, Version, settle, settle_versions, some_turns_keep, turned, unsettled
 from tensorjit.passes.specialise.state import Frame, Outcome, Rest, Runner
 from tensorjit.passes.specialise.versions import ends
 
+T = TypeVar("T")
 MAX_VERSIONS = 6
 MAX_PEEL_DEPTH = 6  # of inlined calls: each may double the code
 
@@ -24,7 +30,15 @@ MAX_PEEL_DEPTH = 6  # of inlined calls: each may double the code
 def build_loop(loop: Loop, values: Values, first: Dim, frame: Frame, after: Rest) -> Outcome:
     """The loop from turn `first` on, starting with these values, and what follows it on the path of `frame`."""
     start = loop.start(values)
-    built = settle(loop, start, values, first)
+    try:
+        built = _try(loop, lambda: settle(loop, start, values, first))
+    except TooManyPaths:
+        built = settle(loop, start, values, first, choices=True)
+        if built is None or built.converted:
+            raise
+    if built is None and loop.s.b.choices:  # within a loop of such variables: it does not matter any more
+        built = settle(loop, start, values, first, choices=True)
+        built = None if built is None or built.converted else built
     if built is None:
         if some_turns_keep(loop, start, first):
             return _versioned(loop, start, values, first, frame, after)
@@ -47,10 +61,29 @@ def build_loop(loop: Loop, values: Values, first: Dim, frame: Frame, after: Rest
     return branch(loop.s, loop.s.b.value(known), frame, [with_turns, without], after)
 
 
+def _try(loop: Loop, build: Callable[[], T]) -> T:
+    """What `build` gives; nothing is left of it where it comes to too many paths."""
+    s = loop.s
+    problems, splits, in_condition, noted = len(s.problems), s.splits, s.in_condition, notes(loop.frame)
+    try:
+        return build()
+    except TooManyPaths:
+        del s.problems[problems:]
+        s.splits, s.in_condition = splits, in_condition
+        forget(noted)
+        raise
+
+
 def _versioned(loop: Loop, start: tuple[Template, ...], values: Values, first: Dim, frame: Frame, after: Rest) -> Outcome:
     """A loop that turns with other types leave into other versions of it."""
     s = loop.s
-    version = settle_versions(loop, start, values, first) if frame.depth + s.versions < MAX_VERSIONS else None
+    splits = s.splits
+    version = _version(loop, start, values, first) if frame.depth + s.versions < MAX_VERSIONS else None
+    if version is None or len(version.exits.alternatives) > 1:  # several variables, each on its own
+        s.splits = splits
+        built = settle(loop, start, values, first, choices=True)
+        if built is not None and not built.converted:
+            return loop.finish(built, first, frame, after)
     if version is None:
         if (problem := unsettled(loop, start, first)) is not None:  # else what its body says is why
             s.problem(Refusal(problem))
@@ -74,6 +107,13 @@ def _versioned(loop: Loop, start: tuple[Template, ...], values: Values, first: D
         return branch(s, is_this, path, [here, lambda f, r: dispatch(which - 1, f, r)], rest)
 
     return dispatch(2 * len(others), frame, after)
+
+
+def _version(loop: Loop, start: tuple[Template, ...], values: Values, first: Dim) -> Version | None:
+    try:
+        return _try(loop, lambda: settle_versions(loop, start, values, first))
+    except TooManyPaths:
+        return None
 
 
 def _peeled(loop: Loop, values: Values, first: Dim, frame: Frame, after: Rest) -> Outcome:

@@ -19,6 +19,7 @@ from tensorjit.ops.typed import TypedBuilder
 from tensorjit.ops.words import describe
 from tensorjit.passes.specialise.control import leave, next_turn, run
 from tensorjit.passes.specialise.join import (
+    Items,
     Same,
     Template,
     Typed,
@@ -30,10 +31,11 @@ from tensorjit.passes.specialise.join import (
     template,
     types_of,
     widen,
+    zero,
 )
 from tensorjit.passes.specialise.loop_else import inside_of
 from tensorjit.passes.specialise.state import Frame, LoopState, Outcome, Rest, Specialiser
-from tensorjit.passes.specialise.versions import Alternative, Exits, absorb, starts, zero
+from tensorjit.passes.specialise.versions import Alternative, Exits, absorb, starts
 from tensorjit.records import dataclass
 
 MAX_ROUNDS = 8  # in which types must settle
@@ -157,26 +159,36 @@ def _reads(op: Op, count: int) -> list[bool]:
 # -- until the types hold --------------------------------------------------------------------------------------
 
 
-def settle(loop: Loop, start: tuple[Template, ...], inits: Values, first: Dim) -> Built | None:
-    """The body built until the carried templates hold from turn to turn; None where they do not."""
+def settle(loop: Loop, start: tuple[Template, ...], inits: Values, first: Dim, choices: bool = False) -> Built | None:
+    """The body built until the carried templates hold from turn to turn; None where they do not. With `choices`, a number may have
+    one type in this turn and another one in that."""
+    b = loop.s.b
+    outer, b.choices = b.choices, choices
+    try:
+        return _settle(loop, start, inits, first)
+    finally:
+        b.choices = outer
+
+
+def _settle(loop: Loop, start: tuple[Template, ...], inits: Values, first: Dim) -> Built | None:
     s = loop.s
     carried, converted = start, False
     first_ops: list[str] | None = None
     for _ in range(MAX_ROUNDS):
         state = LoopState(carried, s.b.now)
-        problems = len(s.problems)
+        problems, splits = len(s.problems), s.splits
         body, attrs = loop.build(state, first, _params(carried))
         computes = _computes(body)
         first_ops = computes if first_ops is None else first_ops
         merged, converts = _merge(s.b, carried, state, inits, loop.reads)
         if merged is None or (converts and not converted and len(s.problems) > problems):
-            del s.problems[problems:]
+            s.forget(problems, splits)
             return None
         if not converts and all(map(same, merged, carried)):
             if converted and computes != first_ops:
                 return None
             return Built(carried, _starts(s.b, carried, inits), body, attrs, converted)
-        del s.problems[problems:]
+        s.forget(problems, splits)
         converted = converted or converts
         carried = merged
     return None
@@ -221,7 +233,7 @@ def _start(b: TypedBuilder, t: Template, x: Abstract) -> Abstract:
     """A start converted to the settled type of its carried value."""
     if isinstance(t, Typed) and isinstance(t.type, ScalarType):
         return zero(b, t.type) if isinstance(x, Unbound) else b.cast_scalar(b.value(x), t.type)
-    if isinstance(t, (Typed, Same)) or not isinstance(x, Sequence_):
+    if not (isinstance(t, Items) and isinstance(x, Sequence_)):
         return x
     return Sequence_(_starts(b, t.items, x.items), x.is_list)
 
@@ -242,9 +254,9 @@ def some_turns_keep(loop: Loop, start: tuple[Template, ...], first: Dim) -> bool
     """Whether some turns hand on the types that they got, and others do not."""
     s = loop.s
     state = LoopState(start, s.b.now)
-    problems = len(s.problems)
+    problems, splits = len(s.problems), s.splits
     loop.build(state, first, _params(start))
-    del s.problems[problems:]
+    s.forget(problems, splits)
     kept = [all(join(s.b, t, template(v), state.mark) for t, v in zip(start, values, strict=True)) for values in state.turns]
     return any(kept) and (not all(kept) or bool(state.breaks))
 
@@ -301,15 +313,16 @@ def settle_versions(loop: Loop, start: tuple[Template, ...], inits: Values, firs
         own = _params(carried)
         exits = Exits(exits.alternatives, tuple(own))
         state = LoopState(carried, s.b.now, exits=exits)
-        problems = len(s.problems)
+        problems, splits = len(s.problems), s.splits
         body, attrs = loop.build(state, first, own, _params(exits.extras()))
         merged = absorb(s.b, carried, exits.alternatives, [*state.turns, *state.breaks], state.mark)
         if merged is None:
+            s.forget(problems, splits)
             return None
         if len(merged[1]) == len(exits.alternatives) and _same_versions(carried, exits, *merged):
             every = (*carried, *exits.extras())
             return Version(Built(every, _starts(s.b, every, starts(inits, exits)), body, attrs), carried, exits)
-        del s.problems[problems:]
+        s.forget(problems, splits)
         carried, exits = merged[0], Exits(merged[1])
     return None
 

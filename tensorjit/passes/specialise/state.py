@@ -335,6 +335,11 @@ class Specialiser:
             problem = Problem(f"{shown} is not compiled for these arguments", loc, hint)
         return problem
 
+    def forget(self, problems: int, splits: int) -> None:
+        """Go back to so many problems and paths: what was built since is built anew."""
+        del self.problems[problems:]
+        self.splits = splits
+
     def captured(self, source: Source, value: Any) -> Abstract:
         """A captured object: an array becomes an implicit argument, anything immutable a guard."""
         from_key = source.key

@@ -36,6 +36,7 @@ from tensorjit.passes.specialise.join import (
     template,
     types_of,
     widen,
+    zero,
 )
 from tensorjit.records import dataclass
 
@@ -135,11 +136,6 @@ def _fits(b: TypedBuilder, t: Template, x: Abstract) -> bool:
 
 def _zeros(b: TypedBuilder, templates: Sequence[Template]) -> list[Value]:
     return [zero(b, x) for x in all_types(templates) if isinstance(x, ScalarType)]
-
-
-def zero(b: TypedBuilder, t: ScalarType) -> Value:
-    """What fills a slot that nothing reads."""
-    return b.add("const", (), t, value={"b": False, "i": 0, "u": 0, "f": 0.0, "c": 0j}[t.dtype.kind])
 
 
 def starts(inits: Sequence[Abstract], exits: Exits) -> tuple[Abstract, ...]:
