@@ -124,6 +124,7 @@ GUARDED: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "scalars by an if": (lambda x, s: x[0] / (s[0] if s[0] != 0 else x[1]), (ONES, NONES)),
     "scalars not chosen": (lambda x, s: np.where(x[0] == x[1], x[0], x[0] / s[0]), (ONES, NONES)),
     "one element not chosen": (lambda x, s: np.where(x > -1, x, x / s) <= 2.0, (ONES[:1], NONES[:1])),
+    "compared with infinity": (lambda x, s: np.where(x[0] != np.inf, x[0], 1.0) + s[0], (INFINITIES * np.nan, ONES)),
     "made unsafe": (lambda x, s: np.where(s == 0, 1, s) / np.where(s == 0, s, 1), (ONES, NONES)),
 }
 

@@ -11,6 +11,7 @@ lanes what was there. So one is converted as four, the others zero (`from_half`,
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from llvmlite import ir
@@ -85,10 +86,16 @@ def quiet_fcmp(builder: ir.IRBuilder, predicate: str, a: ir.Value, b: ir.Value) 
     if isinstance(scalar, ir.HalfType):
         return quiet_fcmp(builder, predicate, from_half(builder, a), from_half(builder, b))
     mask = ir.VectorType(ir.IntType(1), a.type.count) if a.type is not scalar else ir.IntType(1)
-    if predicate in QUIET_ANYWAY:
+    if predicate in QUIET_ANYWAY and not any(map(_is_infinite, (a, b))):  # LLVM makes `ult inf` of `une inf`, which signals
         compare = builder.fcmp_ordered if predicate[0] == "o" else builder.fcmp_unordered
         return compare(_OPERATORS[predicate[1:]], a, b)
     return _constrained_fcmp(builder, predicate, a, b, mask, "ignore")
+
+
+def _is_infinite(value: ir.Value) -> bool:
+    if isinstance(value, ir.CastInstr):
+        value = value.operands[0]
+    return isinstance(value, ir.Constant) and isinstance(value.constant, float) and math.isinf(value.constant)
 
 
 def strict_fcmp(builder: ir.IRBuilder, predicate: str, a: ir.Value, b: ir.Value) -> ir.Value:
