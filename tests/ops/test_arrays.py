@@ -463,7 +463,7 @@ def test_methods(check: Any) -> None:
 
 def test_what_is_not_honoured_is_refused(build: Any) -> None:
     cases: list[Any] = [
-        ("array", {"like": M}), ("where", {}), ("diff", {"prepend": 0}), ("zeros_like", {"device": "gpu"}),
+        ("array", {"like": M}), ("where", {}), ("zeros_like", {"device": "gpu"}),
         ("reshape_array", {"shape": 3, "copy": False}), ("roll", {"shift": (1, 2), "axis": (0, 1)}),
     ]  # fmt: skip
     for name, keywords in cases:
