@@ -51,8 +51,13 @@ class Bound:
     defaulted: frozenset[int]
     form: CallForm
 
+    @property
+    def given(self) -> list[Any]:
+        """The values; None, which is one leaf as DefaultSig is, for what is left to its default."""
+        return [None if k in self.defaulted else value for k, value in enumerate(self.values)]
+
     def leaves(self) -> list[Any]:
-        return list(leaves(self.values))
+        return list(leaves(self.given))
 
 
 MAX_PLAIN = 256  # kinds of calls of one function that are remembered not to compile
@@ -231,18 +236,18 @@ class ScriptFunction(NativeCallable):
 
     def _observe(self, bound: Bound, options: Options) -> Signature:
         try:
-            seen = observe(bound.values, self._static.__contains__, options.dynamic)
+            seen = observe(bound.given, self._static.__contains__, options.dynamic)
         except TypeError as error:
             raise UnsupportedError([Problem(f"{self.__name__} was called with {error}")]) from None
         params = tuple(DefaultSig() if k in bound.defaulted else p for k, p in enumerate(seen.params))
-        return Signature(params, seen.equal, seen.disjoint, seen.identical)
+        return Signature(params, seen.equal, seen.disjoint, seen.identical, seen.shapes)
 
     def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
         with self._lock:
             key = (bound.form, self._observe(bound, options))
             for place, found in self._executables.items():
                 by_numpy = found.entry is None
-                if place[:2] == key and by_numpy == (options.backend == "reference") and self._holds(found):
+                if place[:2] == key and by_numpy == (options.backend == "reference") and self._holds(found, bound):
                     return place, found
             recorded = _recorded
             executable = self._compile(bound, options)
@@ -274,12 +279,16 @@ class ScriptFunction(NativeCallable):
                 self._static.difference_update(chosen)
         raise UnsupportedError(error.problems) from None
 
-    def _holds(self, executable: Executable) -> bool:
-        """Whether what was captured is what it was: the objects, and the types of the arrays."""
+    def _holds(self, executable: Executable, bound: Bound) -> bool:
+        """Whether what was captured is what it was: the objects, the types of the arrays, and what they are as long as."""
         specialised = executable.specialised
+        flat = bound.leaves()
         try:
-            return all(g.holds() for g in specialised.guards) and all(
-                i.signature == of_value(i.source.find()) for i in specialised.implicit
+            captured = [i.source.find() for i in specialised.implicit]
+            return (
+                all(g.holds() for g in specialised.guards)
+                and all(i.signature == of_value(value) for i, value in zip(specialised.implicit, captured, strict=True))
+                and specialised.lengths_hold([*(flat[k] for k in specialised.leaves), *captured])
             )
         except TypeError:
             return False

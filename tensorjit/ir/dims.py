@@ -120,6 +120,20 @@ def symbol(name: str, low: int = 0, not_one: bool = False) -> DimExpr:
     return DimExpr((((Symbol(name, low, not_one),), 1),))
 
 
+def only_symbol(dim: Dim) -> Symbol | None:
+    """The symbol that a dim is, if it is nothing else.
+
+    >>> n = symbol("n")
+    >>> only_symbol(n), only_symbol(n + 1)
+    (Symbol(name='n', low=0, not_one=False), None)
+    """
+    if isinstance(dim, int) or len(dim.terms) != 1:
+        return None
+    monomial, factor = dim.terms[0]
+    atom = monomial[0]
+    return atom if factor == 1 and len(monomial) == 1 and isinstance(atom, Symbol) else None
+
+
 def bounds(dim: Dim) -> tuple[int, int]:
     """Integers (low, high) with low <= dim <= high, as far as they are known.
 
@@ -160,10 +174,9 @@ def can_be_one(dim: Dim) -> bool:
     """Whether a size may be 1 at run time, so that it may broadcast."""
     if isinstance(dim, int):
         return dim == 1
-    if len(dim.terms) == 1 and dim.terms[0][1] == 1 and len(dim.terms[0][0]) == 1:
-        atom = dim.terms[0][0][0]
-        if isinstance(atom, Symbol) and atom.not_one:
-            return False
+    alone = only_symbol(dim)
+    if alone is not None and alone.not_one:
+        return False
     low, high = bounds(dim)
     return low <= 1 <= high
 
@@ -289,6 +302,9 @@ def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
     """
     if isinstance(dim, int):
         return dim
+    alone = only_symbol(dim)
+    if alone is not None:  # most dims are: a product and a sum of it would take ten times as long
+        return values.get(alone.name, dim)
     total: Dim = 0
     for monomial, factor in dim.terms:
         term: Dim = factor

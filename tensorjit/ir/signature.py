@@ -6,7 +6,8 @@ the first call shows them, so that ``x + y`` needs no broadcasting at run time; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import field
 from typing import Any, final
 
 import numpy as np
@@ -85,12 +86,13 @@ ParamSig = ArraySig | ScalarSig | StaticSig | TupleSig | DefaultSig
 @dataclass(frozen=True, slots=True)
 class Signature:
     """The parameters, and relations between the arrays among their leaves (in order): equal dimensions, and pairs of arrays that
-    are disjoint in memory, or the same array."""
+    are disjoint in memory, or the same array. `shapes` are theirs in the call that was observed; another call may have others."""
 
     params: tuple[ParamSig, ...]
     equal: tuple[tuple[Place, Place], ...] = ()
     disjoint: tuple[tuple[int, int], ...] = ()
     identical: tuple[tuple[int, int], ...] = ()
+    shapes: Mapping[int, tuple[int, ...]] = field(default_factory=dict, compare=False)
 
 
 _PYTHON = {bool: PY_BOOL, int: PY_INT, float: PY_FLOAT, complex: PY_COMPLEX}
@@ -188,7 +190,7 @@ def observe(values: Sequence[Any], is_static: Callable[[int], bool] = lambda i: 
                 identical.append((k, m))
             elif not np.may_share_memory(a, b):
                 disjoint.append((k, m))
-    return Signature(params, tuple(equal), tuple(disjoint), tuple(identical))
+    return Signature(params, tuple(equal), tuple(disjoint), tuple(identical), {k: a.shape for k, a in arrays})
 
 
 def _same_view(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:

@@ -30,7 +30,7 @@ from tensorjit.backends.llvm.kernels import Target
 from tensorjit.backends.llvm.pyapi import HostBuilder
 from tensorjit.ir.graph import Graph
 from tensorjit.ir.kernel import Kernel
-from tensorjit.ir.signature import ArraySig, DefaultSig, ParamSig, ScalarSig, Signature, StaticSig, TupleSig, flat
+from tensorjit.ir.signature import ArraySig, DefaultSig, ParamSig, Place, ScalarSig, Signature, StaticSig, TupleSig, flat
 from tensorjit.ops import OPS
 from tensorjit.passes.specialise import Guard, Implicit, Specialised
 from tensorjit.passes.specialise.state import MISSING
@@ -77,7 +77,7 @@ def emit(lowered: Graph, specialised: Specialised, signature: Signature, form: A
         params,
         form.keywords,
         _captures(specialised),
-        _equal_dims(signature, order),
+        _equal_dims(signature, specialised, order),
         _overlaps(signature, specialised, order),
         fp_status=driver.reads_flags,
     )
@@ -218,9 +218,13 @@ def _array_numbers(signature: Signature, order: Sequence[int]) -> dict[int, int]
     return {leaf: n for n, leaf in enumerate(leaf for leaf in order if leaf in arrays)}
 
 
-def _equal_dims(signature: Signature, order: Sequence[int]) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
+def _equal_dims(signature: Signature, specialised: Specialised, order: Sequence[int]) -> tuple[tuple[Place, Place], ...]:
     number = _array_numbers(signature, order)
-    return tuple(((number[a], i), (number[b], j)) for (a, i), (b, j) in signature.equal)
+    given = [((number[a], i), (number[b], j)) for (a, i), (b, j) in signature.equal]
+    captured = [len(specialised.leaves) + k for k, i in enumerate(specialised.implicit) if isinstance(i.signature, ArraySig)]
+    params = {k: number[leaf] for k, leaf in enumerate(specialised.leaves) if leaf in number}
+    params |= {k: n for n, k in enumerate(captured, len(number))}
+    return (*given, *(((params[a], i), (params[b], j)) for (a, i), (b, j) in specialised.equal))
 
 
 def _overlaps(signature: Signature, specialised: Specialised, order: Sequence[int]) -> tuple[Overlap, ...]:

@@ -26,6 +26,7 @@ from tensorjit.ir.signature import (
     ArraySig,
     DefaultSig,
     ParamSig,
+    Place,
     Signature,
     StaticSig,
     TupleSig,
@@ -78,13 +79,19 @@ class NeedsStatic(UnsupportedError):
 @dataclass(frozen=True, slots=True, eq=False)
 class Specialised:
     """A typed graph and what it relies on. `leaves[k]` is the index among the arguments' leaves of graph param k; the params after
-    those are the captured arrays of `implicit`. `written` are the params whose memory the graph may write."""
+    those are the captured arrays of `implicit`. `written` are the params whose memory the graph may write; `equal` are the pairs
+    of their dimensions that it takes to be as long, beside those of the signature."""
 
     graph: Graph
     leaves: tuple[int, ...]
     guards: tuple[Guard, ...]
     implicit: tuple[Implicit, ...]
     written: frozenset[int]
+    equal: tuple[tuple[Place, Place], ...] = ()
+
+    def lengths_hold(self, values: Sequence[Any]) -> bool:
+        """Whether arguments for the params are as long as each other where the graph takes them to be."""
+        return all(values[a].shape[i] == values[b].shape[j] for (a, i), (b, j) in self.equal)
 
 
 def specialise(
@@ -117,14 +124,14 @@ def specialise(
     params = tuple(s.params)
     block = Block(params, tuple(s.b.builder.ops))
     attrs = {
-        "symbols": MappingProxyType(dict(s.symbols)),
+        "symbols": MappingProxyType(dict(s.lengths.symbols)),
         "disjoint": _pairs(signature.disjoint, leaves),
         "identical": _pairs(signature.identical, leaves),
         "unaligned": _unaligned(signature, leaves),
     }
     graph = Graph(generic.name, block, MappingProxyType(attrs), generic.loc)
     _check_copies(graph)
-    return Specialised(graph, tuple(leaves), tuple(s.guards.values()), implicit, written(graph))
+    return Specialised(graph, tuple(leaves), tuple(s.guards.values()), implicit, written(graph), tuple(s.lengths.equal))
 
 
 def _finish(s: Specialiser, outcome: Outcome, frame: Frame) -> Outcome:
@@ -159,6 +166,8 @@ def _parameters(s: Specialiser, generic: Graph, signature: Signature, defaults: 
         if isinstance(sig, StaticSig):
             return of(sig.value)
         value = Value(types[leaf] if isinstance(sig, ArraySig) else sig.type, leaf_names[leaf])
+        if isinstance(sig, ArraySig) and leaf in signature.shapes:
+            s.lengths.add(len(leaves), signature.shapes[leaf], types[leaf].shape)
         index_of[leaf] = len(leaves)
         s.params[value] = len(leaves)
         leaves.append(leaf)
@@ -166,7 +175,7 @@ def _parameters(s: Specialiser, generic: Graph, signature: Signature, defaults: 
 
     values = [make(sig, k) for k, sig in enumerate(signature.params)]
     s.leaves = len(leaves)
-    s.symbols.update({name: (index_of[leaf], axis) for name, (leaf, axis) in places.items()})
+    s.lengths.symbols.update({name: (index_of[leaf], axis) for name, (leaf, axis) in places.items()})
     return values, leaves
 
 

@@ -11,7 +11,6 @@ from typing import Any, Final, Literal, final
 import numpy as np
 
 from tensorjit.errors import Loc, Problem
-from tensorjit.ir.dims import Dim, symbol
 from tensorjit.ir.graph import Graph, Op, Value
 from tensorjit.ir.signature import ArraySig, ScalarSig, of_value, same_static
 from tensorjit.ir.types import ArrayType
@@ -19,6 +18,7 @@ from tensorjit.ops.abstract import Abstract, Static, of
 from tensorjit.ops.opdef import OpDef
 from tensorjit.ops.typed import Refusal, TypedBuilder
 from tensorjit.passes.specialise.join import Template
+from tensorjit.passes.specialise.lengths import KnownLengths
 from tensorjit.passes.specialise.versions import Exits
 from tensorjit.records import dataclass
 
@@ -313,7 +313,7 @@ class Specialiser:
         self.params: dict[Value, int] = {}  # the leaves of the arguments, then the captured arrays
         self.lists: set[Abstract] = set()  # arguments that are lists: objects of the caller
         self.leaves = 0
-        self.symbols: dict[str, tuple[int, int]] = {}
+        self.lengths = KnownLengths()
         self.stack: list[tuple[object, Loc | None]] = []  # functions being inlined, and where they are called
 
     def problem(self, refusal: Refusal) -> None:
@@ -373,7 +373,7 @@ class Specialiser:
         return Static(value)
 
     def _implicit(self, source: Source, value: np.ndarray[Any, Any]) -> Implicit:
-        """A captured array as one more parameter, all its own sizes dynamic."""
+        """A captured array as one more parameter."""
         try:
             sig = of_value(value)
         except TypeError as error:
@@ -381,13 +381,8 @@ class Specialiser:
         assert isinstance(sig, ArraySig)
         named = _identifier(source)
         index = self.leaves + len(self.implicit)
-        shape: list[Dim] = []
-        for axis, one in enumerate(sig.ones):
-            name = f"{named}{index}_{axis}"
-            shape.append(1 if one else symbol(name, not_one=True))
-            if not one:
-                self.symbols[name] = (index, axis)
-        param = Value(ArrayType(sig.dtype, tuple(shape), sig.layout, sig.access), named)
+        shape = self.lengths.assume(index, value.shape, named)
+        param = Value(ArrayType(sig.dtype, shape, sig.layout, sig.access), named)
         return Implicit(source, sig, self._param(param))
 
     def _param(self, param: Value) -> Value:
