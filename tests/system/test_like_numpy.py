@@ -379,3 +379,12 @@ def test_changed_attributes_of_classes_are_noticed(backend: Any) -> None:
                 assert f(x).tolist() == (x * rate).tolist()
     finally:
         Settings.rate = 2
+
+
+def sum_of_three(x: Any, y: Any, z: Any) -> Any:
+    return sum((x, y, z)), sum([0.1] * 10), sum((x, y))
+
+
+def test_sums_of_floats_are_pythons() -> None:
+    """Since Python 3.12 they are compensated: the same bits, or refused."""
+    hold_or_refuse(sum_of_three, [(0.1, 0.2, 0.3), (1, 2, 3), (np.float64(0.1), 0.2, 0.3)])

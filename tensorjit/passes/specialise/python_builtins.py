@@ -20,6 +20,8 @@ from tensorjit.passes.specialise.iteration import iteration
 from tensorjit.passes.specialise.rows import row_call
 from tensorjit.passes.specialise.state import Specialiser
 
+_COMPENSATED = sum([0.1] * 10) == 1.0  # since Python 3.12; a sum of two is the same either way
+
 
 def _range(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     one, zero = Static(1), Static(0)
@@ -226,9 +228,18 @@ def pick(s: Specialiser, name: str, x: Abstract, y: Abstract) -> Abstract:
 def _sum(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     start = args[1] if len(args) > 1 else keywords.get("start", Static(0))
     if isinstance(args[0], Sequence_):
-        for item in args[0].items:
-            start = operators.binary(s.b, "+", start, item)
-        return start
+        if is_static(args[0]) and is_static(start):
+            return operators.fold(s.b, sum, args[0], start)
+        items = [start, *args[0].items]
+        floats = [x for x in items if operators.is_number(x) and s.b.dtype_of(x) is float]
+        if _COMPENSATED and len(floats) > 2:
+            s.b.refuse(
+                "Python's sum of floats, which this version of Python rounds once at the end", "write x + y + z, or use np.sum"
+            )
+        total, *rest = items
+        for item in rest:
+            total = operators.binary(s.b, "+", total, item)
+        return total
     s.b.refuse(f"Python's sum of {describe(args[0])}", "use np.sum")
 
 
