@@ -577,10 +577,11 @@ class TypedBuilder:
             into = [s[axis] for s in self.output if len(s) >= -axis and any(d != 1 for d in sizes)]
             out.append(self._broadcast([*into, *sizes], shown))
             targets += into if into and into != [1] else out[-1:]
-        text = "non-broadcastable output operand with shape {} doesn't match the broadcast shape {}"
-        for d, t in zip(out, targets, strict=True):
-            if not self.same(d, t):
-                text = text.format(*(_shape_text(s) for s in (*self.output, out)))
+        differ = [(d, t) for d, t in zip(out, targets, strict=True) if not self.same(d, t)]
+        if differ:
+            text = "non-broadcastable output operand with shape {} doesn't match the broadcast shape {}"
+            text = text.format(*(_shape_text(s) for s in (*self.output, out)))
+            for d, t in differ:
                 self.check("eq", d, t, "ValueError", text, [x for s in (*self.output, out) for x in s])
         return tuple(targets)
 

@@ -199,6 +199,21 @@ def test_no_output_is_stretched(backend: str) -> None:
             assert outcome(f, (n, random(m))) == outcome(into_made, (n, random(m)))
 
 
+def into_window(image: Any, down: Any, right: Any, height: Any, width: Any) -> Any:
+    total = np.zeros((height, width))
+    total += image[down : down + height, right : right + width]
+    return total
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_message_of_two_axes(backend: str) -> None:
+    f = tj.script(into_window, backend=backend)
+    image = random(20).reshape(4, 5)
+    for down, right, height, width in ((0, 0, 4, 5), (1, 2, 3, 3), (2, 0, 3, 5), (3, 4, 2, 2), (0, 0, 1, 1), (4, 5, 1, 1)):
+        args = (image, down, right, height, width)
+        assert outcome(f, args) == outcome(into_window, args)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "f", [back, forth, diffuse, shift_and_keep, shift_twice, shift_reversed, shift_by_steps], ids=lambda f: f.__name__

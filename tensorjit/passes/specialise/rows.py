@@ -92,9 +92,11 @@ def into(
         return out
     given = [b.shape_of(a) for a in args]
     b.output = (out.type.shape,)
-    result = b.apply(name, args, loop) if where is None else None
-    shape = b.broadcast_shapes(given) if result is None else b.shape_of(result)
-    b.output = ()
+    try:
+        result = b.apply(name, args, loop) if where is None else None
+        shape = b.broadcast_shapes(given) if result is None else b.shape_of(result)
+    finally:  # a refusal lets the rest of the function be looked at
+        b.output = ()
     if not _broadcastable_output(b, given, shape, out.type.shape):
         return out
     if where is not None:
