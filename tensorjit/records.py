@@ -80,7 +80,8 @@ class _Fields:
         self.names, self.defaults = names, defaults
 
     def __get__(self, instance: object, owner: type) -> dict[str, Field[Any]]:
-        space = {"__annotations__": owner.__annotations__, "__module__": owner.__module__, "__doc__": "", **self.defaults}
+        # with no doc it would spell out the signature: milliseconds
+        space = {"__annotations__": owner.__annotations__, "__module__": owner.__module__, "__doc__": "-", **self.defaults}
         shadow: Any = dataclasses.dataclass(init=False, repr=False, eq=False)(type(owner.__name__, (), space))
         found: dict[str, Field[Any]] = shadow.__dataclass_fields__
         type.__setattr__(owner, "__dataclass_fields__", found)
