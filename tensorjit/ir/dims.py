@@ -300,19 +300,28 @@ def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
     >>> substitute(maximum(n - 1, 0) * n, {"n": 5})
     20
     """
+    return _substitute(dim, values, {})
+
+
+def _substitute(dim: Dim, values: Mapping[str, Dim], known: dict[Apply, Dim]) -> Dim:
+    """`known` are the functions met so far: the bounds of a slice hold the same ones many times over."""
     if isinstance(dim, int):
         return dim
     alone = only_symbol(dim)
     if alone is not None:  # most dims are: a product and a sum of it would take ten times as long
         return values.get(alone.name, dim)
+    if all(s.name not in values for s in symbols_of(dim)):
+        return dim
     total: Dim = 0
     for monomial, factor in dim.terms:
         term: Dim = factor
         for atom in monomial:
             if isinstance(atom, Symbol):
                 term = term * values.get(atom.name, _atom(atom))
-            else:
-                args = [substitute(a, values) for a in atom.args]
-                term = term * FUNCTIONS[atom.function](args[0], args[1])
+                continue
+            if atom not in known:
+                left, right = (_substitute(a, values, known) for a in atom.args)
+                known[atom] = FUNCTIONS[atom.function](left, right)
+            term = term * known[atom]
         total = total + term
     return total

@@ -29,13 +29,18 @@ class Sizes:
 
     def __init__(self, equal: Mapping[str, Dim] | None = None) -> None:
         self.equal: dict[str, Dim] = dict(equal or {})
+        self._canon: dict[Dim, Dim] = {}  # by what is equal now
 
     def inside(self) -> Sizes:
         """For a nested block: what is learned there is forgotten after it."""
         return Sizes(self.equal)
 
     def canon(self, dim: Dim) -> Dim:
-        return dims.substitute(dim, self.equal) if self.equal else dim
+        if isinstance(dim, int) or not self.equal:
+            return dim
+        if dim not in self._canon:
+            self._canon[dim] = dims.substitute(dim, self.equal)
+        return self._canon[dim]
 
     def shape(self, value: Value) -> tuple[Dim, ...]:
         """The shape of an array, or () of a scalar, rewritten by what is known."""
@@ -55,6 +60,7 @@ class Sizes:
             if name is not None and all(s.name != name for s in dims.symbols_of(other)):
                 self.equal = {k: dims.substitute(v, {name: other}) for k, v in self.equal.items()}
                 self.equal[name] = other
+                self._canon.clear()
                 return
 
 
