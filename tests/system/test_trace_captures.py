@@ -99,7 +99,7 @@ class Model:
     gain = 2.0
 
     def __init__(self) -> None:
-        self.w = np.ones(4)
+        self.w: Any = np.ones(4)
         self.cell = Holder(alpha=0.5, w=np.full(4, 3.0), deep=Holder(beta=2.0))
         self.act: Any = np.tanh
         self.cfg = {"a": 2.0, "mode": "sum"}
@@ -156,7 +156,7 @@ def test_an_attribute_of_another_type_is_noticed(silent: None) -> None:
         model.w = np.ones(4)
         traced = tj.trace(lambda x: x * model.w, X)
         for value in (w, np.full(4, 2.0), w):
-            model.w = value  # type: ignore[assignment]
+            model.w = value
             held(traced, lambda x: x * model.w, X)
 
 
@@ -735,7 +735,7 @@ class Stateful:
         self.history: list[Any] = []
         self.info: dict[str, Any] = {}
         self.cell = Holder(last=None)
-        self.w = np.ones(4)
+        self.w: Any = np.ones(4)
         self.buffer = np.zeros(4)
 
     def counts(self, x: Any) -> Any:
