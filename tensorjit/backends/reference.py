@@ -441,6 +441,8 @@ def _row(run: _Run, op: Op, args: list[Any]) -> Any:
     function = _ELEMENTWISE[op.name] if row.ufunc is None else row.ufunc
     if op.attrs.get("checked"):
         function = _OPERATORS[op.name]
+    elif op.name == "power" and isinstance(op.result.type, ScalarType):
+        function = operator.pow  # the ufunc has short cuts, which are ops of their own here
     return _typed(function(*args), op.result.type)
 
 

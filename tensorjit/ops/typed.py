@@ -53,15 +53,6 @@ class Refusal(Exception):
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What is known at one place in the program: equal sizes, and bounds of symbols."""
-
-    equal: dict[str, Dim]
-    upper: dict[str, Dim]
-
-
-@final
 @dataclass(frozen=True, slots=True, eq=False)
 class Mark:
     """A place in the program and what is known there."""
@@ -419,16 +410,27 @@ class TypedBuilder:
             return Static(np.float64(0))
         if name in _COMPARISONS:
             loop = self._exact(args, loop)
-        if name == "power":
-            return self._power(args, loop)
-        return self.apply(name, args, loop, checked)
+        return self.loop(name, args, loop, checked)
+
+    def loop(self, name: str, args: Sequence[Abstract], loop: Loop, checked: bool = False) -> Abstract:
+        """What a loop of a ufunc computes: `apply`, but for the short cuts that NumPy's loop of power has."""
+        return self._power(args, loop) if name == "power" else self.apply(name, args, loop, checked)
+
+    def scalar_power(self, x: Abstract, y: Abstract) -> Abstract:
+        """x ** y of NumPy's scalars: pow, which the ufunc is not."""
+        loop = self.resolve(np.power, (x, y))
+        return Static(np.float64(0)) if loop is None else self.apply("power", (x, y), loop)
 
     def _power(self, args: Sequence[Abstract], loop: Loop) -> Abstract:
-        """NumPy's loop has short cuts for one exponent of many bases: they differ from pow at -inf and -0.0. Not of float16."""
+        """NumPy's loop has short cuts for one exponent of all bases: they differ from pow at -inf and -0.0. Not of float16."""
         base, exponent = args
         dtype = loop.output
         cuts = dtype.kind == "f" and dtype.size > 2
-        if not self.is_array(base) or self.rank(exponent):
+        shape = self.shape_of(base)
+        ones = self.is_array(exponent) and set(self.shape_of(exponent)) == {1}
+        if ones and any(not dims.can_be_one(d) for d in shape):  # one exponent all the same
+            exponent = self.load(self.view(self.value(exponent), (), (), (0,) * self.rank(exponent)))
+        if self.rank(exponent):
             return self.apply("power", args, loop)
         if isinstance(exponent, Static):
             known = exponent.value

@@ -388,3 +388,28 @@ def sum_of_three(x: Any, y: Any, z: Any) -> Any:
 def test_sums_of_floats_are_pythons() -> None:
     """Since Python 3.12 they are compensated: the same bits, or refused."""
     hold_or_refuse(sum_of_three, [(0.1, 0.2, 0.3), (1, 2, 3), (np.float64(0.1), 0.2, 0.3)])
+
+
+def powers(x: Any, e: Any) -> Any:
+    return np.power(x, e), x**e, np.power(x, 0.5), np.power(x, -1.0)
+
+
+def powers_into(x: Any, e: Any) -> Any:
+    a, b = np.empty_like(x), np.zeros_like(x)
+    np.power(x, e, out=a)
+    np.power(x, e, out=b, where=x == x)
+    x **= e
+    return a, b, x
+
+
+BASES = [-np.inf, -0.0, 0.0, 2.0, np.inf, np.nan]
+
+
+@pytest.mark.parametrize("e", [0.5, np.float64(0.5), np.array(0.5), np.array([0.5]), np.array([[0.5]]), -1.0, 2], ids=repr)
+def test_the_ufunc_power_has_short_cuts_where_the_operator_of_scalars_has_none(e: Any) -> None:
+    """np.power(-inf, 0.5) is nan, and np.float64(-inf) ** 0.5 is inf."""
+    for t in (np.float64, np.float32, np.array):
+        hold(powers, *[lambda v=v, t=t: (t(v), e) for v in BASES])
+    hold(powers, lambda: (np.array(BASES), e), lambda: (np.array([BASES, BASES]), e))
+    if np.ndim(e) < 2:
+        hold(powers_into, lambda: (np.array(BASES), e), lambda: (np.array(BASES * 5)[::2], e))

@@ -38,7 +38,6 @@ from tensorjit.backends.llvm.reductions import (
     unflatten,
 )
 from tensorjit.backends.llvm.registers import Pair, iota, number, scalar_type, select, splat, vector_type, width_of
-from tensorjit.backends.llvm.vmath.lanes import allow_permutes
 from tensorjit.ir.dtypes import I64 as DTYPE_I64
 from tensorjit.ir.dtypes import DType
 from tensorjit.ir.kernel import (
@@ -122,8 +121,6 @@ def emit_kernel(module: ir.Module, kernel: Kernel, target: Target) -> ir.Functio
     name = "tj_k_" + re.sub(r"\W", "_", kernel.name, flags=re.ASCII)
     function = ir.Function(module, kernel_type(kernel), name)
     function.linkage = "internal"
-    if target.vector_bytes >= facts.VECTOR_BYTES:
-        allow_permutes(module)
     _Writer(function, kernel, target).write()
     if target.vector_bytes >= facts.VECTOR_BYTES and _wants_half_vectors(kernel) and not any(map(_takes_vectors, _calls(function))):
         for attribute in ("prefer-vector-width", "min-legal-vector-width"):

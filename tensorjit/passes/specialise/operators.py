@@ -128,6 +128,8 @@ def _numpy(b: TypedBuilder, op: str, row: str, x: Abstract, y: Abstract) -> Abst
         fast = _fast_power(b, x, y.value)
         if fast is not None:
             return fast
+    if op == "**" and not (b.is_array(x) or b.is_array(y)):
+        return b.scalar_power(x, y)
     # np.bool has no arithmetic of its own: on its right stands a ufunc
     checked = row in _CHECKED and not (b.is_array(x) or b.is_array(y)) and (is_number(x) or b.dtype_of(x) is not BOOL)
     return b.elementwise(row, x, y, checked=checked)

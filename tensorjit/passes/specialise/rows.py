@@ -93,14 +93,14 @@ def into(
     given = [b.shape_of(a) for a in args]
     b.output = (out.type.shape,)
     try:
-        result = b.apply(name, args, loop) if where is None else None
+        result = b.loop(name, args, loop) if where is None else None
         shape = b.broadcast_shapes(given) if result is None else b.shape_of(result)
     finally:  # a refusal lets the rest of the function be looked at
         b.output = ()
     if not _broadcastable_output(b, given, shape, out.type.shape):
         return out
     if where is not None:
-        result = b.where(where, b.apply(name, _spared(b, row, args, loop, where), loop), out)
+        result = b.where(where, b.loop(name, _spared(b, row, args, loop, where), loop), out)
     assert result is not None
     b.store(out, result)
     return out
@@ -110,10 +110,13 @@ def _spared(b: TypedBuilder, row: OpDef, args: Sequence[Abstract], loop: Loop, w
     """The operands of a loop, with numbers that raise no flag where NumPy does not compute."""
     if row.name not in _RAISE_OF_INTEGERS and all(d.kind not in "fc" for d in (*loop.inputs, loop.output)):
         return args
-    return [
+    spared: list[Abstract] = [
         b.where(where, b.in_range(a, dtype), Static(dtype.numpy.type(row.harmless)))
         for a, dtype in zip(args, loop.inputs, strict=True)
     ]
+    if row.name == "power" and loop.output.kind == "f":  # 1 to any power raises nothing, and one exponent stays one
+        spared[1] = args[1]
+    return spared
 
 
 _RAISE_OF_INTEGERS = frozenset({"floor_divide", "remainder", "fmod"})
