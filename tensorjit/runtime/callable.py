@@ -199,10 +199,10 @@ class NativeCallable(_NativeBase):  # type: ignore[misc]
         """Call the chain of entries, whatever the options in force. If none of them serves the call it comes back to
         `_miss`, so whoever calls this from there must know that an entry will take it."""
         with _chain_lock:
-            if not self._entries:
-                return self._miss(args, kwargs or {})
-            self._inside += 1
-            function = _VECTORCALL(self._entries[0].address)
+            function = _VECTORCALL(self._entries[0].address) if self._entries else None
+            self._inside += function is not None
+        if function is None:  # without the lock: it compiles, and runs the user's code
+            return self._miss(args, kwargs or {})
         try:
             values = (*args, *kwargs.values()) if kwargs else args
             names = tuple(kwargs) if kwargs else None

@@ -1206,3 +1206,59 @@ def test_equal_objects_are_the_same_where_python_cannot_tell(silent: None) -> No
         held(traced, function, X)
         assert traced.cache_info().misses == misses
     assert traced.paths <= 8
+
+
+# -- found on rereading ------------------------------------------------------------------------------------------
+
+
+def test_cells_of_equal_contents_are_told_apart() -> None:
+    def make(first: Any, second: Any) -> Callable[[Any], Any]:
+        n, m = first, second
+
+        def g(x: Any) -> Any:
+            return x * n + m
+
+        def f(x: Any) -> Any:
+            return g(x) + n
+
+        return f
+
+    x = np.arange(4.0)
+    for first, second in ((1, 1), (0, 0), (np.ones(4), np.ones(4))):
+        f = make(first, second)
+        assert np.array_equal(tj.trace(f, x)(x), f(x))
+
+
+def test_a_method_that_an_attribute_comes_to_hide_is_noticed() -> None:
+    class Scale:
+        def go(self, x: Any) -> Any:
+            return x * 2
+
+        def __call__(self, x: Any) -> Any:
+            return self.go(x)
+
+    scale, x = Scale(), np.arange(4.0)
+    traced = tj.trace(scale, x)
+    assert np.array_equal(traced(x), x * 2)
+    scale.go = lambda x: x * 5  # type: ignore[method-assign]
+    assert np.array_equal(traced(x), x * 5)
+
+
+def test_a_closure_of_a_method_of_an_object_made_in_the_trace_is_noticed() -> None:
+    factor = 3
+
+    class Made:
+        def __init__(self, x: Any) -> None:
+            self.x = x
+
+        def scaled(self) -> Any:
+            return self.x * factor
+
+    def f(x: Any) -> Any:
+        return Made(x).scaled()
+
+    x = np.arange(4.0)
+    traced = tj.trace(f, x)
+    assert np.array_equal(traced(x), x * 3)
+    factor = 4
+    assert np.array_equal(traced(x), x * 4)

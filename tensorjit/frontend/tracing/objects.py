@@ -226,6 +226,8 @@ def attribute(self: Any, name: str) -> Any:
     elif name in _dict_of(state.original) and name not in state.deleted:
         found = _of_dict(state, name)
     else:
+        if hasattr(state.original, "__dict__") and name not in state.deleted and not name.startswith("__"):
+            state.run.kind(_in_dict(state, name), MISSING)  # the object may come to have one of its own
         return _of_class(self, raw, name, kind.__mro__)
     if found is MISSING:
         return _missing(self, kind, name)

@@ -158,7 +158,7 @@ class Substitute:
         names, closure = function.__code__.co_freevars, function.__closure__
         fresh = [cell for cell in closure or () if id(cell) not in self._cells]
         for name, cell in zip(names, closure or (), strict=True):
-            if cell in fresh:
+            if id(cell) not in self._cells:  # by identity: cells compare by what they hold
                 self._cells[id(cell)] = (name, cell, CellType(), MISSING)
         cells = closure and tuple(self._cells[id(cell)][2] for cell in closure)
         made = FunctionType(function.__code__, self._space(function), function.__name__, None, cells)
@@ -358,6 +358,11 @@ class Substitute:
         if id(function) in self._scanned or not self._users(str(space.get("__name__", ""))):
             return
         self._scanned.add(id(function))
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            source = Source("cell", cell, name)
+            found = source.find()
+            if is_plain(found):
+                self.kind(source, found)
         for name in sorted(_uses(function.__code__, "LOAD_GLOBAL")):
             found = space.get(name, MISSING)
             source = Source("global", space, name)
