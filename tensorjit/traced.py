@@ -6,7 +6,8 @@ import copy
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -61,14 +62,30 @@ class Traced(ScriptFunction):
     def record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Run the callable on copies of these arguments and keep the path that it takes; whether that is a new one."""
         with self._lock:
-            if self._tree is None:
-                self._signature = trace.signature_of(self.__wrapped__, len(args))
             before = self._tree
-            self._tree = trace.record(self.__wrapped__, args, kwargs, before, self._strict).tree
-            if self._tree is not before:
-                self._traced = None
-                note_recording()
-            return self._tree is not before
+            recorded = trace.record(self.__wrapped__, args, kwargs, before, self._strict).tree
+            if before is None:
+                self._signature = trace.signature_of(self.__wrapped__, len(args))
+            if recorded is not before:
+                self._keep(recorded)
+            return recorded is not before
+
+    def _keep(self, tree: trace.TraceTree | None) -> None:
+        self._tree, self._traced = tree, None
+        note_recording()
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Within it, a path is recorded and compiled, or else forgotten: all paths are compiled together, so that one which cannot
+        be would stand against every later version."""
+        with self._lock:
+            before = self._tree
+            try:
+                yield
+            except BaseException:
+                if self._tree is not before:
+                    self._keep(before)
+                raise
 
     def record_examples(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The first recording: nothing where the options ask for plain Python; a FallbackWarning where it cannot be done and they
@@ -127,9 +144,10 @@ class Traced(ScriptFunction):
         raise raised
 
     def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
-        if self._tree is None or not self._tree.covers(trace.root_of_values(bound.values)):
-            self._record_call(bound)
-        return super()._executable(bound, options)
+        with self._all_or_nothing():
+            if self._tree is None or not self._tree.covers(trace.root_of_values(bound.values)):
+                self._record_call(bound)
+            return super()._executable(bound, options)
 
     def _record_call(self, bound: Bound) -> None:
         """Record the path of a call; its writes and exceptions are left to a run of the plain function."""
@@ -145,12 +163,13 @@ class Traced(ScriptFunction):
 
     def _guard_failed(self, executable: Executable, bound: Bound) -> Any:
         for _ in range(MAX_RETRACES):
-            if not self._drop_outdated(executable):
-                self._record_call(bound)
-            if not self._drop_outdated(executable):
-                self._warn_plain("compiled, a value that decides its path differs in its last bits from NumPy's")
-                raise _NotRecorded(f"{self.__name__} takes a path that its trace does not take")
-            executable = self._executable(bound, self._chosen())[1]
+            with self._all_or_nothing():
+                if not self._drop_outdated(executable):
+                    self._record_call(bound)
+                if not self._drop_outdated(executable):
+                    self._warn_plain("compiled, a value that decides its path differs in its last bits from NumPy's")
+                    raise _NotRecorded(f"{self.__name__} takes a path that its trace does not take")
+                executable = self._executable(bound, self._chosen())[1]
             flat = bound.leaves()
             values = [flat[k] for k in executable.specialised.leaves]
             try:

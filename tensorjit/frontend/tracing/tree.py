@@ -260,7 +260,7 @@ class _Emitter:
         self.kinds = kinds
         self.constants = {id(s.container): k for k, s in enumerate(tree.captures) if s.kind == "constant"}
         self.params = tuple(Value(name=name) for name, _, _ in tree.parameters)
-        self.used: frozenset[int] = frozenset()
+        self.kept: dict[int, tuple[Step, ...]] = {}  # by the id of a node: its steps that something needs
 
     def graph(self, name: str, loc: Loc | None) -> Graph:
         b = Builder(self.params)
@@ -287,7 +287,7 @@ class _Emitter:
 
     def _dispatch(self, b: Builder, conditions: Sequence[Condition], node: Node) -> None:
         if not conditions:
-            self.used = _used(node)
+            self.kept = _kept(node)
             self._node(b, node, dict(enumerate(self.params)))
             return
         (k, indices, kind), *rest = conditions
@@ -334,7 +334,7 @@ class _Emitter:
     def _node(self, b: Builder, node: Node, env: dict[int, Value]) -> None:
         """The steps of a node and all that follows; ends the block."""
         while True:
-            for step in node.steps:
+            for step in self.kept[id(node)]:
                 self._step(b, step, env)
             guard = node.guard
             if guard is None:
@@ -378,8 +378,6 @@ class _Emitter:
         b.add_multi("raise", (), (), {"unreachable": True})
 
     def _step(self, b: Builder, step: Step, env: dict[int, Value]) -> None:
-        if step.droppable and step.result not in self.used:
-            return
         operands = tuple(env[k] for k in step.operands)
         types = () if step.result is None else (UNKNOWN,)
         attrs = dict(step.attrs)
@@ -390,19 +388,25 @@ class _Emitter:
             env[step.result] = results[0]
 
 
-def _used(node: Node) -> frozenset[int]:
-    """The numbers of values that something reads. A number means different values on different paths: it
-    stays if one needs it."""
-    used: set[int] = set()
-    nodes = [node]
-    for n in nodes:
-        nodes.extend(child for _, child in n.branches)
-    for n in reversed(nodes):
-        used.add(n.result if n.guard is None else n.guard.value)
-        for step in reversed(n.steps):
+def _kept(root: Node) -> dict[int, tuple[Step, ...]]:
+    """The steps of each node, by its id, whose values are needed there or further down. A number means one value on one path
+    and another on the next: what a path needs is asked of that path alone, or an op would be kept there without its operands."""
+    nodes = [root]
+    for node in nodes:
+        nodes.extend(child for _, child in node.branches)
+    needed: dict[int, set[int | None]] = {}
+    kept: dict[int, tuple[Step, ...]] = {}
+    for node in reversed(nodes):  # those below come before it
+        used: set[int | None] = {node.result if node.guard is None else node.guard.value}
+        used.update(*(needed.pop(id(child)) for _, child in node.branches))
+        steps = []
+        for step in reversed(node.steps):
             if not step.droppable or step.result in used:
+                used.discard(step.result)
                 used.update(step.operands)
-    return frozenset(used)
+                steps.append(step)
+        needed[id(node)], kept[id(node)] = used, tuple(reversed(steps))
+    return kept
 
 
 def _kind_conditions(k: int, indices: tuple[int, ...], kind: Kind, others: Sequence[Kind], always: bool) -> list[Condition]:
