@@ -85,7 +85,7 @@ def trace(
     with collector_paused():
         from tensorjit.traced import Traced  # noqa: PLC0415
 
-    traced = Traced(function, options, strict=strict)
+    traced = Traced(function, options, strict=strict, checked=check_trace)
     args, kwargs = example_arguments(example_inputs), dict(example_kwarg_inputs or {})
     traced.record_examples(args, kwargs)
     if check_trace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import numpy as np
 from tensorjit.compiled import Bound, Key, ScriptFunction, note_recording
 from tensorjit.compiler import Executable, Source
 from tensorjit.config import Options
-from tensorjit.errors import CompileError, FallbackWarning, GuardError, TensorJitError
+from tensorjit.errors import CompileError, FallbackWarning, GuardError, TensorJitError, TracingCheckError
 from tensorjit.frontend import trace
 from tensorjit.passes.specialise import Names
 from tensorjit.passes.specialise import Traced as InlinedTrace
@@ -38,12 +39,14 @@ class Traced(ScriptFunction):
         options: Mapping[str, Any],
         strict: bool = False,
         tree: trace.TraceTree | None = None,
+        checked: bool = True,
     ) -> None:
         super().__init__(function, options)
         self.__dict__.setdefault("__name__", _name_of(function))
         self.__dict__.setdefault("__qualname__", self.__name__)
         self._strict = strict
         self._tree = tree
+        self._checked = checked  # whether each path is held to the function when it is recorded
         self._traced: Source | None = None
         self._inlined: tuple[trace.TraceTree, InlinedTrace] | None = None
         self._warned = False
@@ -107,16 +110,37 @@ class Traced(ScriptFunction):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trace.check_repeat(self.__wrapped__, args, kwargs, self._tree)
-        found = ((source.shown, source.find()) for source in self._tree.captures)
-        captured = [(name, array) for name, array in found if type(array) is np.ndarray and array.flags.writeable]
-        trace.check(self.__wrapped__, self, args, kwargs, tolerance, captured)
+        trace.check(self.__wrapped__, self, args, kwargs, tolerance, self._captured(), self._tree.changes)
+
+    def _captured(self) -> list[tuple[str, np.ndarray[Any, Any]]]:
+        """The captured arrays that can be written."""
+        found = ((source.shown, source.find()) for source in self._tree.captures) if self._tree is not None else ()
+        return [(name, array) for name, array in found if type(array) is np.ndarray and array.flags.writeable]
+
+    def _record_checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Record a path; where the function does otherwise when it is run again, TracingCheckError, and the path is not kept."""
+        with self._lock:
+            before = self._tree
+            try:
+                if self.record(args, kwargs) and self._checked and self._tree is not None:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        trace.check_path(self.__wrapped__, args, kwargs, self._tree, self._captured())
+            except BaseException:
+                self._tree, self._traced = before, None
+                raise
 
     def _source(self) -> Source:
         if self._traced is None:
             if self._tree is None:
-                raise CompileError(f"nothing has been recorded yet of {self.__name__}: call it once")
+                raise self._nothing_recorded()
             self._traced = self._source_of(self._tree, kinds=False)
         return self._traced
+
+    def _nothing_recorded(self) -> CompileError:
+        off = not self._chosen().enabled
+        hint = "tensorjit is switched off (enabled=False, or TENSORJIT=0)" if off else "call it once"
+        return CompileError(f"nothing has been recorded yet of {self.__name__}: {hint}")
 
     def _source_of(self, tree: trace.TraceTree, kinds: bool) -> Source:
         names = Names(self.__name__, getattr(self.__wrapped__, "__globals__", {}), arrays=tree.captures)
@@ -127,6 +151,7 @@ class Traced(ScriptFunction):
     # -- calls that no path serves -------------------------------------------------------------------------------
 
     def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._read_signature()
         try:
             return super()._miss(args, kwargs)
         except _NotRecorded as error:
@@ -135,6 +160,20 @@ class Traced(ScriptFunction):
         if raised is not None:  # tracing itself stands against it
             raise raised
         return result
+
+    def _read_signature(self) -> None:
+        """The keywords of a partial may have been changed since; with other parameters, all is recorded again."""
+        function = self.__wrapped__
+        if type(function) is not functools.partial or self._tree is None:
+            return
+        with self._lock:
+            before, self._signature = self._signature, trace.signature_of(function, len(self._tree.parameters))
+            pairs = list(itertools.zip_longest(before.parameters.values(), self._signature.parameters.values()))
+            if any(a is None or b is None or _form(a) != _form(b) for a, b in pairs):
+                self.cache_clear()
+                self._tree = None
+            if any(a.default is not b.default for a, b in pairs if a is not None and b is not None):
+                self._traced = None
 
     def _examined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
         try:
@@ -155,7 +194,12 @@ class Traced(ScriptFunction):
             self._warn_plain(f"{self.paths} paths have been recorded, the most that are kept")
             raise _NotRecorded(f"{self.__name__} takes a path that no trace has taken, and {self.paths} are kept already")
         try:
-            self.record(*self._arguments(bound))
+            self._record_checked(*self._arguments(bound))
+        except TracingCheckError as error:
+            if self._chosen().fallback != "python":
+                raise
+            self._warn_plain(str(error).splitlines()[0])
+            raise _NotRecorded(str(error)) from None
         except TensorJitError:
             raise
         except Exception as error:
@@ -191,19 +235,19 @@ class Traced(ScriptFunction):
         name says is found by it."""
         if self._is_found():
             return self.__qualname__
-        return type(self), (self.__wrapped__, self._options, self._strict)
+        return type(self), (self.__wrapped__, self._options, self._strict, None, self._checked)
 
     def __copy__(self) -> Traced:
-        return type(self)(self.__wrapped__, self._options, self._strict, self._tree)
+        return type(self)(self.__wrapped__, self._options, self._strict, self._tree, self._checked)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Traced:
         function = copy.deepcopy(self.__wrapped__, memo)
         tree = self._tree if function is self.__wrapped__ else None  # the copy of an object has captured arrays of its own
-        return type(self)(function, self._options, self._strict, tree)
+        return type(self)(function, self._options, self._strict, tree, self._checked)
 
     def __tensorjit_function__(self) -> Any:
         if self._tree is None:
-            raise CompileError(f"nothing has been recorded yet of {self.__name__}: call it once")
+            raise self._nothing_recorded()
         if self._inlined is None or self._inlined[0] is not self._tree:
             source = self._source_of(self._tree, kinds=True)
             self._inlined = (self._tree, InlinedTrace(source.graph, source.names, self._signature))
@@ -216,6 +260,10 @@ class _NotRecorded(GuardError):
     def __init__(self, message: str, raised: Exception | None = None) -> None:
         super().__init__(message)
         self.raised = raised
+
+
+def _form(parameter: inspect.Parameter) -> tuple[Any, ...]:
+    return parameter.name, parameter.kind, parameter.default is parameter.empty
 
 
 def _name_of(function: Any) -> str:

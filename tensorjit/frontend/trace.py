@@ -21,6 +21,7 @@ The graph may hold, beside the ops of `tensorjit.frontend.script`:
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -30,7 +31,7 @@ import numpy as np
 
 from tensorjit.config import is_tracing
 from tensorjit.errors import Loc, Problem, TracerWarning
-from tensorjit.frontend.tracing.check import check, compare
+from tensorjit.frontend.tracing.check import check, compare, own_copies, preserved, untouched
 from tensorjit.frontend.tracing.containers import Dict, List
 from tensorjit.frontend.tracing.intercept import intercepted
 from tensorjit.frontend.tracing.marks import marked
@@ -47,6 +48,7 @@ __all__ = [
     "Tracer",
     "TracerWarning",
     "check",
+    "check_path",
     "check_repeat",
     "compare",
     "is_tracing",
@@ -71,10 +73,12 @@ _REFUSED = (dict, set, bytearray, memoryview)
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """The tree with this run in it, and what the run returned (computed on copies of the arguments)."""
+    """The tree with this run in it, what the run returned (computed on copies of the arguments), and what it left in the
+    arguments."""
 
     tree: TraceTree
     result: Any
+    left: tuple[Any, ...] = ()
 
 
 def record(
@@ -109,6 +113,7 @@ def record(
         copies: dict[int, Any] = {}
         token = ACTIVE.set(recorder)
         try:
+            substitute.signature_read(function)
             wrapped = [_wrap(recorder, v, k, k, copies) for k, v in enumerate(values)]
             given = [_static(substitute, w, name) for w, (name, _, _) in zip(wrapped, parameters, strict=True)]
             returned = _call(substitute.callable(function), parameters, given)
@@ -127,7 +132,8 @@ def record(
     if recorder.refusal is not None:
         raise recorder.refusal  # the function caught it
     path = Path(root, tuple(recorder.items), result)
-    return Recording(known.add(path, recorder.captures), concrete)
+    left = tuple(map(_concrete, given))
+    return Recording(known.add(path, recorder.captures, recorder.changes.values()), concrete, left)
 
 
 def root_of(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Root:
@@ -146,6 +152,23 @@ def check_repeat(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapp
     one = record(function, args, kwargs, tree)
     other = record(function, args, kwargs, one.tree)
     compare("the result of a second trace", other.result, one.result)
+
+
+def check_path(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    tree: TraceTree,
+    captured: Sequence[tuple[str, np.ndarray[Any, Any]]] = (),
+) -> None:
+    """Hold a path of the tree, that these arguments take, to a second trace and to the function."""
+    other = record(function, args, kwargs, tree)
+    mine, named = own_copies([list(args), dict(kwargs)])
+    with untouched(captured), preserved(tree.changes):
+        expected = function(*mine, **named)
+    compare("the result of a trace", other.result, expected)
+    for (name, _, _), left, value in zip(tree.parameters, other.left, _bind(function, mine, named)[1], strict=True):
+        compare(f"argument {name} after a trace", left, value)
 
 
 def traced_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -189,12 +212,18 @@ def signature_of(function: Callable[..., Any], count: int) -> inspect.Signature:
     >>> signature_of(np.hypot, 2)
     <Signature (x0, x1, /)>
     """
-    if not isinstance(function, np.ufunc):
+    ufunc: Any = function
+    given = 0
+    while type(ufunc) is functools.partial:
+        ufunc, given = ufunc.func, given + len(ufunc.args)
+    if isinstance(ufunc, np.ufunc):
+        count = ufunc.nin - given
+    else:
         try:
             return inspect.signature(function, follow_wrapped=False)
         except (TypeError, ValueError):
             pass
-    names = [f"x{k}" for k in range(function.nin if isinstance(function, np.ufunc) else count)]
+    names = [f"x{k}" for k in range(count)]
     return inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in names])
 
 
@@ -255,6 +284,13 @@ def _by_identity(static: Any) -> bool:
     if static is None or static is Ellipsis or isinstance(static, (bool, int, str, bytes, np.dtype)):
         return False
     return not (isinstance(static, type) and static.__module__ in ("numpy", "builtins"))
+
+
+def _concrete(x: Any) -> Any:
+    """A value as it is after the run."""
+    if isinstance(x, Tracer):
+        return x._tj_concrete
+    return type(x)(map(_concrete, x)) if type(x) in (tuple, list) else original(x)
 
 
 def _check_result(recorder: Recorder, x: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import pickle
 import threading
 import warnings
@@ -21,7 +22,7 @@ RNG = np.random.default_rng(11)
 X = np.arange(1.0, 6.0)
 WEIGHTS = np.arange(5.0)
 SCALE = 2.0
-SEEN: list[int] = []
+NUMBERS = itertools.count()
 
 
 @pytest.fixture
@@ -572,8 +573,7 @@ def test_check_inputs_and_tolerance(quiet: None) -> None:
     assert traced.paths == 2
 
     def counts(x: Any) -> Any:
-        SEEN.append(1)
-        return x + len(SEEN)
+        return x + next(NUMBERS)
 
     with pytest.raises(tj.TracingCheckError):
         tj.trace(counts, X)

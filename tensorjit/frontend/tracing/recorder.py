@@ -85,6 +85,7 @@ class Recorder:
         self.captures = list(captures)
         self.strict = strict
         self.caught: Loc | None = None
+        self.changes: dict[tuple[Any, ...], Source] = {}  # places outside of the function that it sets, by their keys
         self.refusal: RefusedError | None = None
         self._numbers = {source.key: k for k, source in enumerate(captures)}
         self._earlier = frozenset(self._numbers)
@@ -351,6 +352,15 @@ class Recorder:
         loc = self.loc()
         message = f"`{expression(loc)}` needs {what} while tracing: {text} was taken"
         self._say(message, "a call where it differs is traced again", hint)
+
+    def changed(self, source: Source) -> None:
+        """The function sets what is outside of it."""
+        self.changes.setdefault(source.key, source)
+        self.warn(
+            f"`{source.shown}` is outside of the function, and is changed in the trace only: calls of the compiled function "
+            "do not change it",
+            "return the new value",
+        )
 
     def warn(self, message: str, hint: str) -> None:
         self._say(message, "", hint)

@@ -52,6 +52,7 @@ class Captures(Protocol):
     def captured_array(self, source: Source, value: Any) -> Any: ...
     def captured_before(self, source: Source, value: Any) -> Source: ...
     def knows(self, source: Source) -> bool: ...
+    def changed(self, source: Source) -> None: ...
     def warn(self, message: str, hint: str) -> None: ...
     def refuse(self, message: str, hint: str = "") -> Exception: ...
 
@@ -122,7 +123,7 @@ class Substitute:
         self._cells: dict[int, tuple[str, CellType, CellType, Any]] = {}
         self._kept: dict[tuple[Any, ...], tuple[Any, Any]] = {}  # by source: an object, and what stands for it
         self._classes: dict[type, type | None] = {}
-        self._attributes: list[tuple[FunctionType, dict[str, Any]]] = []  # of the copies, as they were
+        self._attributes: list[tuple[FunctionType, FunctionType, dict[str, Any]]] = []  # with the copies, and theirs as they were
         self._copies: list[tuple[Source, Any, list[Any]]] = []
         self._scanned: set[int] = set()
 
@@ -135,16 +136,30 @@ class Substitute:
         if isinstance(function, MethodType) and isinstance(function.__func__, FunctionType):
             return MethodType(self.copy(function.__func__), self.constant(function.__self__, "self"))
         if type(function) is functools.partial:
-            args = [self.constant(a, f"argument {k}") for k, a in enumerate(function.args)]
-            return functools.partial(
-                self.callable(function.func), *args, **{k: self.constant(a, k) for k, a in function.keywords.items()}
-            )
+            return self._partial(Source("constant", function, "partial"), function)  # type: ignore[no-any-return]
         if self._proxied(type(function)):
             return self.constant(function, "self")  # type: ignore[no-any-return]
         call: Any = getattr(type(function), "__call__", None)  # noqa: B004
         if isinstance(call, FunctionType) and not hasattr(type(function), "__tensorjit_function__"):
             return MethodType(self.copy(call), function)
         return function  # type: ignore[no-any-return]
+
+    def signature_read(self, function: Any) -> None:
+        """The keywords of a partial are defaults of its parameters: another one there is noticed."""
+        if type(function) is not functools.partial:
+            return
+        keywords = Source("attribute", Source("constant", function, "partial"), "keywords")
+        self.keys(Source("keys", keywords), tuple(function.keywords))
+        for name, value in function.keywords.items():
+            place = Source("dict item", keywords, name)
+            if isinstance(value, np.ndarray):
+                hint = "give it at each call, or write a function that reads it"
+                raise self.refuse(f"a partial whose keyword {name!r} is an array", hint)
+            self.kind(place, value)
+            if isinstance(value, np.generic):
+                self.fact(place, value.item())
+            elif not is_plain(value):
+                self.same_object(place, value)
 
     def copy(self, function: Any) -> Any:
         """The copy of a function of the user's; other callables as they are."""
@@ -168,7 +183,7 @@ class Substitute:
         made.__defaults__ = function.__defaults__ and tuple(self.constant(d, "a default") for d in function.__defaults__)
         made.__kwdefaults__ = function.__kwdefaults__ and {k: self.constant(d, k) for k, d in function.__kwdefaults__.items()}
         made.__dict__.update({name: self._of_function(function, name) for name in function.__dict__})
-        self._attributes.append((made, dict(made.__dict__)))
+        self._attributes.append((function, made, dict(made.__dict__)))
         made.__qualname__, made.__module__ = function.__qualname__, function.__module__
         return made
 
@@ -196,15 +211,15 @@ class Substitute:
 
     def finish(self) -> None:
         """Warn of what was stored without our seeing it."""
-        for name, _, made, put in self._cells.values():
+        for name, cell, made, put in self._cells.values():
             if Source("cell", made).find() is not put:
-                self.changed(Source("cell", made, name))
+                self.changed(Source("cell", cell, name))
         for space in self._globals.values():
             for name in space.stored():
                 self.changed(Source("global", space.original, name))
-        for function, attributes in self._attributes:
-            for name in {**attributes, **function.__dict__}:
-                if function.__dict__.get(name, MISSING) is not attributes.get(name, MISSING):
+        for function, copied, attributes in self._attributes:
+            for name in {**attributes, **copied.__dict__}:
+                if copied.__dict__.get(name, MISSING) is not attributes.get(name, MISSING):
                     self.changed(Source("attribute", Source("constant", function, function.__name__), name))
         for source, made, before in self._copies:
             now = _items(made)
@@ -392,11 +407,7 @@ class Substitute:
         self.recorder.captured(source, canonical(found), "is")
 
     def changed(self, source: Source) -> None:
-        self.recorder.warn(
-            f"`{source.shown}` is outside of the function, and is changed in the trace only: calls of the compiled function "
-            "do not change it",
-            "return the new value",
-        )
+        self.recorder.changed(source)
 
     def unfollowed(self, what: str) -> None:
         self.recorder.warn(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any, Literal, final
@@ -97,11 +97,12 @@ class Path:
 @dataclass(frozen=True, slots=True, eq=False)
 class TraceTree:
     """The runs of one function. `captures[k]` is where the captured object of `capture {index=k}` is read at
-    each call (an array, or a compiled function)."""
+    each call (an array, or a compiled function); `changes` are the places outside of the function that a run set."""
 
     parameters: Parameters
     roots: tuple[tuple[Root, Node], ...] = ()
     captures: tuple[Source, ...] = ()
+    changes: tuple[Source, ...] = ()
 
     @property
     def paths(self) -> int:
@@ -112,7 +113,7 @@ class TraceTree:
         """Whether arguments of these kinds have been traced."""
         return any(same_root(known, root) for known, _ in self.roots)
 
-    def add(self, path: Path, captures: Sequence[Source]) -> TraceTree:
+    def add(self, path: Path, captures: Sequence[Source], changes: Iterable[Source] = ()) -> TraceTree:
         """The tree with one more path; the same object where the path is known. TracingCheckError where a run
         did something else without a guard in between."""
         roots = list(self.roots)
@@ -125,7 +126,8 @@ class TraceTree:
                 break
         else:
             roots.append((path.root, _chain(path.items, path.result)))
-        return replace(self, roots=tuple(roots), captures=tuple(captures))
+        places = {source.key: source for source in (*self.changes, *changes)}
+        return replace(self, roots=tuple(roots), captures=tuple(captures), changes=tuple(places.values()))
 
     def to_graph(self, name: str, loc: Loc | None = None, kinds: bool = False) -> Graph:
         """All paths as one generic graph. With `kinds`, it checks the classes of all arguments: for callers that
