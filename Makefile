@@ -1,7 +1,7 @@
 # `make check` is what a change must pass; `make` alone says what else there is.
 PYTHON ?= python
 
-.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz docs clean
+.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz fuzz-programs docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ bench: ## every benchmark, losses first
 
 fuzz: ## the hypothesis tests, many more examples
 	HYPOTHESIS_PROFILE=fuzz $(PYTHON) -m pytest -m "not house" -k "hypothesis or fuzz"
+
+fuzz-programs: ## COUNT random programs whose variables change their types, from number FIRST on
+	TENSORJIT_PROGRAMS=$(or $(COUNT),3000) TENSORJIT_PROGRAMS_FIRST=$(or $(FIRST),16) $(PYTHON) -m pytest tests/system/test_control_fuzz.py
 
 docs: ## the documentation site, into site/
 	$(PYTHON) -m mkdocs build --strict

@@ -14,6 +14,7 @@ from tensorjit.ops.abstract import (
     Bound,
     Closure,
     Mapped,
+    OneOf,
     Poison,
     Raised,
     Range,
@@ -44,6 +45,8 @@ def describe(x: Abstract) -> str:
         return f"the method {x.name!r} of {describe(x.owner)}"
     if isinstance(x, Closure):
         return f"the function {x.graph.name!r}"
+    if isinstance(x, OneOf):
+        return " or ".join(map(describe, x.values))
     if isinstance(x, Unbound):
         return f"the variable {x.name!r}, which has no value yet"
     return f"{x.kind}(...)" if isinstance(x, Mapped) else _WORDS[type(x)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import linecache
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import tensorjit as tj
 from tensorjit.errors import TensorJitError
 
 BACKENDS = ("llvm", "reference")
+_numbers = itertools.count()
 Make = Callable[[], tuple[Any, ...]]
 
 
@@ -31,6 +34,16 @@ class Seen:
 def public(error: type[BaseException]) -> type[BaseException]:
     """NumPy's private subclasses of TypeError count as it."""
     return next(c for c in error.__mro__ if not c.__module__.endswith("._exceptions"))
+
+
+def function_of(source: str, name: str = "program") -> Callable[..., Any]:
+    """The function of this name of a source text that Python can show."""
+    filename = f"<program {next(_numbers)}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    names: dict[str, Any] = {"np": np, "__name__": "programs"}
+    exec(compile(source, filename, "exec"), names)
+    found: Callable[..., Any] = names[name]
+    return found
 
 
 def observe(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Seen:

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-import linecache
 import os
-from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import pytest
 
 import tensorjit as tj
 from tests.system.generate import arguments, program
-from tests.system.harness import BACKENDS, compare, observe
+from tests.system.harness import BACKENDS, compare, function_of, observe
 
 COUNT = int(os.environ.get("TENSORJIT_FUZZ", "0")) or (3000 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 32)
 FIRST = int(os.environ.get("TENSORJIT_FUZZ_FIRST", "0"))
 CALLS = 4
-_numbers = itertools.count()
-
-
-def function_of(source: str) -> Callable[..., Any]:
-    """The function of a source text that Python can show."""
-    filename = f"<program {next(_numbers)}>"
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    names: dict[str, Any] = {"np": np, "__name__": "programs"}
-    exec(compile(source, filename, "exec"), names)
-    found: Callable[..., Any] = names["program"]
-    return found
 
 
 def fails(source: str, seed: int) -> str:

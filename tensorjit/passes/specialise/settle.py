@@ -13,7 +13,7 @@ from typing import final
 from tensorjit.errors import Loc, Problem
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import Block, Op, Value
-from tensorjit.ir.types import ArrayType, ScalarType
+from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Sequence_, Unbound
 from tensorjit.ops.typed import TypedBuilder
 from tensorjit.ops.words import describe
@@ -180,8 +180,9 @@ def _settle(loop: Loop, start: tuple[Template, ...], inits: Values, first: Dim) 
         body, attrs = loop.build(state, first, _params(carried))
         computes = _computes(body)
         first_ops = computes if first_ops is None else first_ops
-        merged, converts = _merge(s.b, carried, state, inits, loop.reads)
-        if merged is None or (converts and not converted and len(s.problems) > problems):
+        merged, converts = _merge(s.b, carried, state, loop.reads)
+        late = carried is not start  # a type that the second turn makes is none that the first one makes
+        if merged is None or (converts and (late or len(s.problems) > problems)):
             s.forget(problems, splits)
             return None
         if not converts and all(map(same, merged, carried)):
@@ -199,30 +200,40 @@ def _params(carried: Sequence[Template]) -> list[Value]:
 
 
 def _merge(
-    b: TypedBuilder,
-    carried: tuple[Template, ...],
-    state: LoopState,
-    inits: tuple[Abstract, ...],
-    reads: Sequence[bool],
+    b: TypedBuilder, carried: tuple[Template, ...], state: LoopState, reads: Sequence[bool]
 ) -> tuple[tuple[Template, ...] | None, bool]:
     """The carried templates joined with what the turns hand on; the flag: a start has to be converted."""
     out: list[Template] = []
     converted = False
     for k, t in enumerate(carried):
-        joined: Template = t
-        for values in (*state.turns, *state.breaks):
-            new = template(values[k])
-            found = join(b, joined, new, state.mark)
-            if found is None:
-                found = strengthen(joined, new)
-                if found is None and isinstance(t, Same) and isinstance(t.value, Unbound) and not reads[k]:
-                    found = widen(new) if all(isinstance(x, ScalarType) for x in types_of(widen(new))) else None
-                if found is None:
-                    return None, False
-                converted = True
-            joined = found
+        news = [template(values[k]) for values in (*state.turns, *state.breaks)]
+        joined = _joined(b, t, news, state.mark)
+        if joined is None and news:
+            # each end of a turn must hand on the new type: `continue` before `s += v` leaves the number that s was
+            made = _made(t, news[0], reads[k])
+            joined = None if made is None else _joined(b, made, news, state.mark)
+            converted = True
+        if joined is None:
+            return None, False
         out.append(joined)
     return tuple(out), converted
+
+
+def _joined(b: TypedBuilder, t: Template, news: Sequence[Template], mark: int) -> Template | None:
+    for new in news:
+        found = join(b, t, new, mark)
+        if found is None:
+            return None
+        t = found
+    return t
+
+
+def _made(t: Template, new: Template, read: bool) -> Template | None:
+    """What a turn made of a start, where a loop that turns may as well start with that."""
+    found = strengthen(t, new)
+    if found is None and isinstance(t, Same) and isinstance(t.value, Unbound) and not read:
+        found = widen(new) if all(isinstance(x, ScalarType) for x in types_of(widen(new))) else None
+    return found
 
 
 def _starts(b: TypedBuilder, carried: Sequence[Template], inits: Sequence[Abstract]) -> Values:
@@ -244,10 +255,21 @@ def _computes(block: Block) -> list[str]:
     for op in block.walk():
         if op.name == "const":  # which of them it is may hang on a type: 1 if isinstance(s, int) else 2
             out.append(f"const {complex(op.attrs['value'])}")
-        elif op.name != "cast":
+        elif (found := op.attrs.get("loop")) is not None:
             results = [r.type.dtype if isinstance(r.type, (ArrayType, ScalarType)) else None for r in op.results]
-            out.append(f"{op.name} {op.attrs.get('loop')} {results if op.attrs.get('loop') else len(op.results)}")
+            out.append(f"{op.name} {found} {results}")
+        elif op.name != "cast":
+            # what is returned, stored or handed to NumPy is so with its type; what jumps carry is the templates' business
+            taken = [] if op.blocks or op.name in _CARRY else [_kind(v.type) for v in op.operands]
+            out.append(f"{op.name} {taken} {len(op.results)}")
     return out
+
+
+_CARRY = frozenset({"yield", "continue", "break"})
+
+
+def _kind(t: Type) -> str:
+    return f"array {t.dtype}" if isinstance(t, ArrayType) else str(t)
 
 
 def some_turns_keep(loop: Loop, start: tuple[Template, ...], first: Dim) -> bool:
