@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import field
 from typing import final
 
-from tensorjit.frontend.source import FunctionNode
+from tensorjit.frontend.same_code import FunctionNode
 from tensorjit.records import dataclass
 
 Names = dict[str, None]  # an ordered set

@@ -44,8 +44,9 @@ from tensorjit.frontend.lowering import (
     Tables,
 )
 from tensorjit.frontend.prune import prune
+from tensorjit.frontend.same_code import FunctionNode
 from tensorjit.frontend.scopes import rebinding_after, scope_of
-from tensorjit.frontend.source import TOO_DEEP, TOO_DEEP_HINT, FunctionNode, SourceFunction, source_of
+from tensorjit.frontend.source import TOO_DEEP, TOO_DEEP_HINT, SourceFunction, source_of
 from tensorjit.frontend.statements import STATEMENTS, assign
 from tensorjit.ir.graph import Block, Graph, Value
 from tensorjit.records import dataclass

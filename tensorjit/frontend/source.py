@@ -1,24 +1,30 @@
 """From a function object to the syntax tree of its source, with its place in the file.
 
 The text comes from ``function.__source__`` where somebody left it there, else from ``linecache``, which knows
-files, notebook cells, doctests and whatever else registers its text. What is parsed is the code of the very
-object that was passed: a ``functools.wraps`` wrapper is never looked through, and the decorators above a
-function that reached us undecorated are not run again.
+files, notebook cells, doctests and whatever else registers its text: as it was read before, else as it is now. What
+is parsed is the code of the very object that was passed: a ``functools.wraps`` wrapper is never looked through, and
+the decorators above a function that reached us undecorated are not run again. A text that does not compile to that
+code (`same_code`) is not its source.
 """
 
 from __future__ import annotations
 
 import ast
 import linecache
+import re
+import threading
 import types
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import final
+from typing import Final, TypeVar, final
 
 from tensorjit.errors import CompileError, Loc, Problem, UnsupportedError
+from tensorjit.frontend.same_code import FunctionNode, compiles_to, first_line, with_private_names
 from tensorjit.records import dataclass
 
-FunctionNode = ast.FunctionDef | ast.Lambda
+T = TypeVar("T")
 
 TRACE_HINT = "use tensorjit.trace, which runs the function and needs no source"
 TOO_DEEP = "the source is nested too deeply"
@@ -69,8 +75,11 @@ def source_of(function: object) -> SourceFunction:
     try:
         if isinstance(text, str):
             return _check(_in_text(code, text))
-        lines = _lines_of(code, function.__globals__)
-        return _check(_lambda_in(code, lines) if code.co_name == "<lambda>" else _def_in(code, lines))
+        try:
+            return _in_file(code, function.__globals__)
+        except (UnsupportedError, SyntaxError):
+            linecache.checkcache(code.co_filename)  # what was read before may be older than the function
+            return _in_file(code, function.__globals__)
     except SyntaxError as error:
         if "too many nested" in str(error):
             raise _too_deep(code) from None
@@ -80,8 +89,12 @@ def source_of(function: object) -> SourceFunction:
         raise _too_deep(code) from None
 
 
+def _in_file(code: types.CodeType, module: dict[str, object]) -> SourceFunction:
+    lines = _lines_of(code, module)
+    return _check(_lambda_in(code, lines) if code.co_name == "<lambda>" else _def_in(code, lines))
+
+
 def _lines_of(code: types.CodeType, module: dict[str, object]) -> Sequence[str]:
-    linecache.checkcache(code.co_filename)
     lines = linecache.getlines(code.co_filename, module)
     if not lines:
         raise _no_source(code, f"Python keeps no text for {code.co_filename}")
@@ -100,7 +113,7 @@ def _def_in(code: types.CodeType, lines: Sequence[str]) -> SourceFunction:
     for stop in _stops(lines, start, _last_line(code)):
         block = [*head, *lines[start:stop]]
         try:
-            tree = ast.parse("".join(block))
+            tree = _quietly("".join(block), ast.parse)
         except SyntaxError as e:
             if "too many nested" in str(e):
                 raise
@@ -141,14 +154,28 @@ def _last_line(code: types.CodeType) -> int:
 
 @lru_cache(maxsize=8)
 def _parse(text: str) -> ast.Module:
-    return ast.parse(text)
+    return _quietly(text, ast.parse)
+
+
+_WARNED_OF: Final = re.compile(r"\\|\bis\s+(not\s+)?[\d\"'(\[{-]|\bassert\s*\(")
+_warnings_lock = threading.Lock()
+
+
+def _quietly(text: str, read: Callable[[str], T]) -> T:
+    """`read(text)`, without the warnings that Python gave when it read the text itself. Filters of warnings belong to the whole
+    process, so they are touched only where there may be something to warn of."""
+    if not _WARNED_OF.search(text):
+        return read(text)
+    with _warnings_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return read(text)
 
 
 def _lambda_in(code: types.CodeType, lines: Sequence[str]) -> SourceFunction:
     """The lambda that `code` was compiled from: the statement around it may begin on any line, so the whole
     text is parsed."""
     tree = _parse("".join(lines))
-    found = [n for n in ast.walk(tree) if isinstance(n, ast.Lambda) and _signature(n) == _parameters(code)]
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Lambda) and _may_be(n, code)]
     near = [n for n in found if n.lineno <= code.co_firstlineno <= (n.end_lineno or n.lineno)]
     node = _choose(code, near)
     texts = tuple(line.rstrip("\r\n") for line in lines)
@@ -156,8 +183,7 @@ def _lambda_in(code: types.CodeType, lines: Sequence[str]) -> SourceFunction:
 
 
 def _choose(code: types.CodeType, candidates: Sequence[ast.Lambda]) -> ast.Lambda:
-    """The innermost lambda whose body holds all positions of the code; without positions, the only one with
-    its names."""
+    """The innermost lambda whose body holds all positions of the code; without positions, one that compiles to it."""
     spots = [p for p in code.co_positions() if p[0] is not None and p[2] is not None and (p[2], p[3]) != (0, 0)]
     if spots:
         low, high = min((p[0], p[2]) for p in spots), max((p[1], p[3]) for p in spots)
@@ -165,15 +191,10 @@ def _choose(code: types.CodeType, candidates: Sequence[ast.Lambda]) -> ast.Lambd
         within.sort(key=lambda n: (_start(n.body), tuple(-x for x in _end(n.body))))
         if within:
             return within[-1]
-    names = {*code.co_names, *code.co_freevars}
-    same = [n for n in candidates if {m.id for m in ast.walk(n.body) if isinstance(m, ast.Name)} >= names]
-    if len(candidates) == 1 or len(same) == 1:
-        return (same or list(candidates))[0]
-    if not candidates:
+    same = [n for n in candidates if compiles_to(n, code)]
+    if not same:
         raise _stale(code)
-    place = f"line {code.co_firstlineno} of {code.co_filename}"
-    problem = f"{place} holds several lambdas and this one cannot be told apart"
-    raise UnsupportedError([Problem(problem, None, "put each lambda on a line of its own, or use def")])
+    return same[0]
 
 
 def _start(node: ast.expr) -> tuple[int, int]:
@@ -192,23 +213,19 @@ def _in_text(code: types.CodeType, text: str) -> SourceFunction:
     kind = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef
     found: list[FunctionNode] = []
     for node in ast.walk(tree):
-        if isinstance(node, kind) and isinstance(node, FunctionNode) and _signature(node) == _parameters(code):
+        if isinstance(node, kind) and isinstance(node, FunctionNode) and _may_be(node, code):
             if isinstance(node, ast.FunctionDef) and node.name != code.co_name:
                 continue
             found.append(node)
-    exact = [n for n in found if _first_line(n) == code.co_firstlineno]
+    exact = [n for n in found if first_line(n) == code.co_firstlineno]
     chosen = exact or found
-    if len(chosen) != 1:
-        seen = "does not hold it" if not chosen else "holds several functions that could be it"
-        raise _no_source(code, f"its __source__ {seen}")
+    if len(chosen) > 1:
+        chosen = [n for n in chosen if compiles_to(n, code)]
+    if not chosen:
+        raise _no_source(code, "its __source__ does not hold it")
     texts = tuple(line.rstrip("\r\n") for line in lines)
-    offset = code.co_firstlineno - _first_line(chosen[0])
+    offset = code.co_firstlineno - first_line(chosen[0])
     return SourceFunction(chosen[0], code.co_filename, texts, offset, code.co_name, code)
-
-
-def _first_line(node: FunctionNode) -> int:
-    decorators = node.decorator_list if isinstance(node, ast.FunctionDef) else []
-    return min([node.lineno, *(d.lineno for d in decorators)])
 
 
 def _signature(node: FunctionNode) -> tuple[str, ...]:
@@ -222,16 +239,20 @@ def _parameters(code: types.CodeType) -> tuple[str, ...]:
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + stars]
 
 
+def _may_be(node: FunctionNode, code: types.CodeType) -> bool:
+    """Whether the parameters are the same, but for private names that Python has mangled."""
+    names, real = _signature(node), _parameters(code)
+    return len(names) == len(real) and all(r == n or r.endswith(n) for n, r in zip(names, real, strict=True))
+
+
 def _check(source: SourceFunction) -> SourceFunction:
     """The text must be the one that the function was compiled from: files are edited while programs run."""
-    node, code = source.node, source.code
-    name = node.name if isinstance(node, ast.FunctionDef) else "<lambda>"
-    mangled = tuple(p.lstrip("_") for p in _parameters(code))
-    plain = tuple(p.lstrip("_") for p in _signature(node))
-    same = all(m == p or m.endswith("__" + p) for m, p in zip(mangled, plain, strict=False))
-    if name != code.co_name or len(mangled) != len(plain) or not same:
-        raise _stale(code)
-    return source
+    node = source.node
+    text = "\n".join(source.lines[node.lineno - 1 : node.end_lineno])
+    if not _quietly(text, lambda _: compiles_to(node, source.code)):
+        raise _stale(source.code)
+    node = with_private_names(node, source.code)
+    return source if node is source.node else replace(source, node=node)
 
 
 def _not_a_def(code: types.CodeType, node: ast.stmt) -> UnsupportedError:
@@ -254,7 +275,7 @@ def _no_source(code: types.CodeType, why: str) -> UnsupportedError:
 
 def _stale(code: types.CodeType) -> UnsupportedError:
     why = f"the text at {code.co_filename}:{code.co_firstlineno} is not what it was compiled from"
-    hint = "the file was edited after it was imported: import it again"
+    hint = "the file was edited after it was imported, or a tool changed the function: import it again, as it is written"
     return UnsupportedError([Problem(f"the source of {code.co_name} cannot be read: {why}", None, hint)])
 
 
