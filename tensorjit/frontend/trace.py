@@ -119,6 +119,7 @@ def record(
             returned = _call(substitute.callable(function), parameters, given)
             substitute.finish()
             _check_result(recorder, returned)
+            recorder.made.check_returned(returned)
             result, concrete = recorder.lift(returned)
             recorder.check_captures()
             if recorder.caught is not None:

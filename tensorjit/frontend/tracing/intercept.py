@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import update_wrapper
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -26,12 +26,17 @@ from typing import Any, Final, final
 import numpy as np
 
 from tensorjit.frontend.tracing.recorder import ACTIVE
+from tensorjit.frontend.tracing.tracer import ScalarTracer
 
 CREATION: Final = (
     "zeros", "ones", "empty", "full", "zeros_like", "ones_like", "empty_like", "full_like",
     "array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray", "copy",
     "arange", "linspace", "logspace", "geomspace", "eye", "identity", "tri", "indices",
 )  # fmt: skip
+MAKERS: Final = (  # they are seen where an array is traced, and make arrays of numbers too
+    "repeat", "tile", "concatenate", "stack", "hstack", "vstack", "column_stack", "outer", "broadcast_to",
+)  # fmt: skip
+MAX_NUMBERS: Final = 64  # that a maker is given: beyond them, what it makes is one constant
 
 _lock = threading.RLock()
 _running = 0
@@ -39,15 +44,31 @@ _undo: list[Callable[[], None]] = []
 
 
 def _wrapper(name: str, function: Any) -> Any:
+    maker = name in MAKERS
+
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         recorder = ACTIVE.get()
-        if recorder is None:
+        if recorder is None or (maker and not _all_numbers([*args, *kwargs.values()])):
             return function(*args, **kwargs)
         return recorder.creation(name, function, args, kwargs)
 
     update_wrapper(wrapper, function)
     wrapper._tj_original = function  # type: ignore[attr-defined]
     return wrapper
+
+
+def _all_numbers(args: Sequence[Any]) -> bool:
+    """Whether there are only numbers, in lists and tuples or not, and not many. With an array it is NumPy's affair."""
+    seen = 0
+    pending = list(args)
+    while pending and seen <= MAX_NUMBERS:
+        x = pending.pop()
+        seen += 1
+        if type(x) in (list, tuple):
+            pending += x
+        elif not (x is None or isinstance(x, (ScalarTracer, bool, int, float, complex, np.generic, np.dtype, type))):
+            return False
+    return seen <= MAX_NUMBERS
 
 
 @final
@@ -66,7 +87,7 @@ class _NumPy(ModuleType):
 
 
 _NumPy._tj_original = np  # type: ignore[attr-defined]
-_ORIGINALS: Final = {name: getattr(np, name) for name in CREATION}
+_ORIGINALS: Final = {name: getattr(np, name) for name in (*CREATION, *MAKERS)}
 _PROXY: Final = _NumPy("numpy", np.__doc__)
 _SUBSTITUTES: Final[dict[int, Any]] = {id(f): _wrapper(name, f) for name, f in _ORIGINALS.items()}
 _SUBSTITUTES[id(np)] = _PROXY

@@ -16,6 +16,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from tensorjit.errors import Loc, Problem, TracerWarning, UnsupportedError
+from tensorjit.frontend.tracing.made import Made, same_values
 from tensorjit.frontend.tracing.marks import has_mark, owner
 from tensorjit.frontend.tracing.places import expression, place, user_frame
 from tensorjit.frontend.tracing.tracer import ArrayTracer, ScalarTracer, SymbolicInt, Tracer
@@ -94,6 +95,7 @@ class Recorder:
             self._note_asked(source)
         self._copies: dict[tuple[Any, ...], tuple[Any, np.ndarray[Any, Any]]] = {}  # key of a captured array: it and its copy
         self._firsts: dict[int, tuple[Any, Source]] = {}  # id of a captured object: it and where it was first read
+        self.made = Made(self)
         self._traced: dict[tuple[Any, ...], Any] = {}  # key of a captured array: what the function sees of it
         self._roots: dict[int, tuple[str, int]] = {}  # id of the memory's owner: whose it is
         self._written: set[tuple[str, int]] = set()
@@ -160,7 +162,7 @@ class Recorder:
                 )
             return x._tj_index, x._tj_concrete
         if isinstance(x, np.ndarray):
-            return self.capture(x)
+            return self.made.lift(x) if self.made.has(x) else self.capture(x)
         if x is None or x is Ellipsis or type(x) in (bool, int, float, complex, str, bytes):
             return self.constant(x), x
         if isinstance(x, (tuple, list)):
@@ -205,6 +207,7 @@ class Recorder:
         writes: bool = False,
     ) -> tuple[Any, int]:
         """A recorded call: its result in this run, and the number of it."""
+        self.made.check_written((kwargs.get("out"), *(args[:1] if writes else ())))
         lifted = [self.lift(a) for a in args]
         named = {k: self.lift(v) for k, v in kwargs.items()}
         result = self.compute(function, *(c for _, c in lifted), **{k: c for k, (_, c) in named.items()})
@@ -284,9 +287,12 @@ class Recorder:
         if source.kind == "same":
             self._asked.setdefault(source.name.key, []).append(source)
 
+    def constant_copy(self, array: np.ndarray[Any, Any]) -> int:
+        """A constant, of which each call has a copy of its own."""
+        constant = self._emit_capture(self._constant_array(array))
+        return self._call_op(self.name("numpy.copy"), [constant], {"order": self.constant("K")})
+
     def _source_of(self, array: np.ndarray[Any, Any]) -> Source:
-        if has_mark(array, self.mark):
-            return self._constant_array(array)
         for source in self.captures:
             known = source.find()
             if isinstance(known, np.ndarray) and _same_memory(known, array):
@@ -310,7 +316,7 @@ class Recorder:
                 "make it from the arguments, or before the trace",
             )
         for source in self.captures:
-            if source.name == _CONSTANT and _same_values(source.container, array):
+            if source.name == _CONSTANT and same_values(source.container, array):
                 return source
         return Source("constant", array.copy(), _CONSTANT)
 
@@ -322,7 +328,7 @@ class Recorder:
         """Warn where a captured array was changed by plain NumPy while the trace looked on."""
         for array, copy in self._copies.values():
             written = self._roots[id(copy)] in self._written
-            if not written and not has_mark(array, self.mark) and not _same_values(array, copy):
+            if not written and not has_mark(array, self.mark) and not same_values(array, copy):
                 self.warn(
                     "an array from outside of the function was changed by an operation without any traced value, "
                     "which is not recorded",
@@ -655,10 +661,6 @@ def _key(key: Any) -> Any:
     if isinstance(key, slice):
         return (slice, _key(key.start), _key(key.stop), _key(key.step))
     return identity(key)
-
-
-def _same_values(a: Any, b: np.ndarray[Any, Any]) -> bool:
-    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
 
 
 def _flat(data: Any) -> Iterator[Any]:
