@@ -89,6 +89,14 @@ class _Run:
     # -- sizes and types ---------------------------------------------------------------------------------------
 
     def size(self, dim: Dim) -> int:
+        """A size; OverflowError where it is none of 64 bits."""
+        value = self.number(dim)
+        if not -(2**63) <= value < 2**63:
+            raise OverflowError("Python int too large to convert to a 64-bit integer")
+        return value
+
+    def number(self, dim: Dim) -> int:
+        """A size, however large."""
         value = dims.substitute(dim, self.symbols)
         if not isinstance(value, int):
             raise VerifyError(f"graph {self.graph.name}: the size {dim} is not defined here")
@@ -241,12 +249,14 @@ _CONTROL: Mapping[str, _Control] = {
 
 
 def _check(run: _Run, op: Op, args: list[Any]) -> None:
-    if not _RELATIONS[op.attrs["relation"]](run.size(op.attrs["left"]), run.size(op.attrs["right"])):
+    relation, left, right = (op.attrs[name] for name in ("relation", "left", "right"))
+    size = run.number if relation == "eq" or isinstance(left, int) else run.size
+    if not _RELATIONS[relation](size(left), size(right)):
         _fail(run, op, op.attrs["exception"])
 
 
 def _fail(run: _Run, op: Op, exception: str) -> None:
-    raise make_exception(exception, op.attrs["message"].format(*(run.size(d) for d in op.attrs["args"])))
+    raise make_exception(exception, op.attrs["message"].format(*(run.number(d) for d in op.attrs["args"])))
 
 
 def _warn(run: _Run, op: Op, args: list[Any]) -> None:

@@ -12,7 +12,8 @@ from typing import Union, final
 from tensorjit.records import dataclass
 
 Dim = Union[int, "DimExpr"]
-INF = 1 << 62
+_WIDE = 1 << 31
+INF = 1 << 63  # no Python int of a graph is beyond: symbols that stand for one have -INF as their bound
 
 
 @final
@@ -151,7 +152,7 @@ def bounds(dim: Dim) -> tuple[int, int]:
             lo, hi = min(corners), max(corners)
         corners2 = (lo * factor, hi * factor)
         low, high = low + min(corners2), high + max(corners2)
-    return max(low, -INF), min(high, INF)
+    return low, high  # as they are: clipped bounds would say too much of what is computed from them
 
 
 def _atom_bounds(atom: Atom) -> tuple[int, int]:
@@ -275,9 +276,24 @@ def slice_length(start: Dim, stop: Dim, step: int) -> Dim:
     >>> slice_length(1, n, 1), slice_length(n - 1, -1, -1), slice_length(0, n, 2)
     (max(n-1, 0), n, floordiv(n+1, 2))
     """
-    if step > 0:
-        return maximum(floordiv(stop - start + (step - 1), step), 0)
-    return maximum(floordiv(start - stop + (-step - 1), -step), 0)
+    distance, width = (stop - start, step) if step > 0 else (start - stop, -step)
+    return maximum(ceildiv(distance, width), 0)
+
+
+def ceildiv(distance: Dim, width: int) -> Dim:
+    """distance / width rounded up, for width > 0.
+
+    >>> ceildiv(symbol("n"), 2), ceildiv(symbol("n"), 1 << 40)
+    (floordiv(n+1, 2), floordiv(n-1, 1099511627776)+1)
+    """
+    if width > _WIDE or (width > 1 and not is_length(distance)):  # the sum below might leave 64 bits
+        return floordiv(distance - 1, width) + 1
+    return floordiv(distance + (width - 1), width)
+
+
+def is_length(dim: Dim) -> bool:
+    """Whether a size is made of lengths of arrays, and not of integers that the user passes, which may be any."""
+    return all(s.low > -INF for s in symbols_of(dim))
 
 
 def symbols_of(dim: Dim) -> Iterable[Symbol]:

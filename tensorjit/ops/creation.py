@@ -241,6 +241,7 @@ def _eye(
     to = b.dtype_argument(dtype) or F64
     b.check("ge", rows, 0, "ValueError", "negative dimensions are not allowed")
     b.check("ge", columns, 0, "ValueError", "negative dimensions are not allowed")
+    b.check_size((rows, columns), to)
     column = b.iota(columns, Static(np.int64(0)), Static(np.int64(1)), I64)
     row = b.iota(rows, Static(np.int64(0)), Static(np.int64(1)), I64)
     diagonal = b.elementwise("add", row, k)

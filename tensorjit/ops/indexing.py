@@ -261,7 +261,8 @@ def _bound_once(b: TypedBuilder, dim: Dim, low: int) -> Dim:
 
 
 def _length(b: TypedBuilder, distance: Dim, step: Dim) -> Dim:
-    return _most(b, dims.floordiv(distance + (step - 1), step), 0)
+    steps = dims.ceildiv(distance, step) if isinstance(step, int) else dims.floordiv(distance + (step - 1), step)
+    return _most(b, steps, 0)
 
 
 def _bound(b: TypedBuilder, given: Abstract, size: Dim, default: Dim, low: Dim | None = None, high: Dim | None = None) -> Dim:

@@ -84,8 +84,7 @@ def _stays_small(dim: Dim) -> bool:
     """Whether a size cannot come near 64 bits: sums and single products of lengths; an argument may be any integer."""
     if isinstance(dim, int):
         return -(2**62) < dim < 2**62
-    lengths = all(s.low > -dims.INF for s in dims.symbols_of(dim))
-    return lengths and all(len(m) <= 2 and abs(f) < 2**20 for m, f in dim.terms)
+    return dims.is_length(dim) and all(len(m) <= 2 and abs(f) < 2**20 for m, f in dim.terms)
 
 
 def _dim_add(b: TypedBuilder, x: Dim, y: Dim) -> Dim | None:

@@ -283,6 +283,7 @@ def _broadcast_to(b: TypedBuilder, array: Abstract, shape: Abstract, subok: Abst
     message = f"{message} {_text(own)} and requested shape {_text(to)}"
     for d in to:
         b.check("ge", d, 0, "ValueError", "all elements of broadcast shape must be non-negative")
+    b.check_size([max(d, 0) if isinstance(d, int) else d for d in to], b.strong_dtype(x))
     for d, t in zip(reversed(own), reversed(to), strict=False):
         if d == 1 or b.same(d, t):
             continue
@@ -451,6 +452,7 @@ def _repeat(b: TypedBuilder, a: Abstract, repeats: Abstract, axis: Abstract = NO
     along, count = _axis(b, axis, b.rank(x)), b.dim(repeats)
     b.check("ge", count, 0, "ValueError", "negative dimensions are not allowed")
     shape = _shape(x)
+    b.check_size((*shape, count), b.strong_dtype(x))  # NumPy's own loop goes beyond the array, where the product wraps
     if along == len(shape) - 1:  # rows of a few equal elements: NumPy's loop is made for them, a kernel is not
         result = ArrayType(b.strong_dtype(x), (*shape[:-1], shape[-1] * count))
         return b.library("numpy.ndarray.repeat", (x, b.value(repeats)), result, axis=along)
@@ -470,6 +472,7 @@ def _tile(b: TypedBuilder, A: Abstract, reps: Abstract) -> Abstract:
         shape += [count, size]
         axes += [(None, 0), (k, 1)]
     sizes = [c * s for c, s in zip(counts, _shape(x), strict=True)]
+    b.check_size(sizes, b.strong_dtype(x))
     return b.reshape(b.copy(b.view(x, shape, axes)), sizes)
 
 

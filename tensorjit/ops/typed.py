@@ -29,6 +29,7 @@ _WEAK: Mapping[str, type] = {"i": int, "f": float, "c": complex}
 _PY_TYPES: Mapping[type, ScalarType] = {bool: PY_BOOL, int: PY_INT, float: PY_FLOAT, complex: PY_COMPLEX}
 
 
+_TOO_BIG = "array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size."
 _COMPARISONS = frozenset({"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"})
 
 
@@ -741,17 +742,27 @@ class TypedBuilder:
 
     def empty(self, shape: Sequence[Dim], dtype: DType, layout: Layout = "C") -> Value:
         """A fresh array, its elements not set; ValueError at run time for a negative size."""
-        return self.add("empty", (), ArrayType(dtype, self._lengths(shape), layout))
+        return self.add("empty", (), ArrayType(dtype, self._lengths(shape, dtype), layout))
 
-    def _lengths(self, shape: Sequence[Dim]) -> tuple[Dim, ...]:
-        """The sizes of a new array, checked not to be negative."""
+    def _lengths(self, shape: Sequence[Dim], dtype: DType) -> tuple[Dim, ...]:
+        """The sizes of a new array, checked not to be negative and not to be too large."""
         for d in shape:
             self.check("ge", d, 0, "ValueError", "negative dimensions are not allowed")
-        return tuple(max(d, 0) if isinstance(d, int) else d for d in shape)
+        lengths = tuple(max(d, 0) if isinstance(d, int) else d for d in shape)
+        self.check_size(lengths, dtype)
+        return lengths
+
+    def check_size(self, shape: Sequence[Dim], dtype: DType) -> None:
+        """ValueError where an array of a shape that integers of the user's make would be more than can be addressed: also where
+        it is never made, since what goes through its elements would not end."""
+        if all(map(dims.is_length, shape)) and not all(isinstance(d, int) for d in shape):
+            return
+        most = (2**63 - 1) // dtype.size
+        self.check("ge", most, dims.product(shape), "ValueError", _TOO_BIG)
 
     def full(self, shape: Sequence[Dim], fill: Abstract, dtype: DType, layout: Layout = "C") -> Value:
         """A fresh array of one value (a scalar), converted as assignment converts it."""
-        lengths = self._lengths(shape)
+        lengths = self._lengths(shape, dtype)
         scalar = self.in_range(fill, dtype)
         if isinstance(scalar.type, ArrayType):
             scalar = self.load(scalar)
@@ -759,6 +770,7 @@ class TypedBuilder:
 
     def iota(self, length: Dim, start: Abstract, step: Abstract, dtype: DType) -> Value:
         """start + k * step for k in range(length), computed in `dtype` (f16 in f32); start and step are scalars."""
+        self.check_size((length,), dtype)
         scalars = [self.cast_scalar(self.value(s), ScalarType(dtype)) for s in (start, step)]
         return self.add("iota", scalars, ArrayType(dtype, (length,)))
 

@@ -22,6 +22,7 @@ from llvmlite import ir
 from tensorjit.backends.llvm.abi import I1, I64, ArrayValue
 from tensorjit.backends.llvm.pyapi import NULL
 from tensorjit.backends.llvm.registers import Pair, scalar_type
+from tensorjit.backends.llvm.sizes import ANY, Interval
 from tensorjit.ir.graph import Block, Op, Value
 from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.records import dataclass
@@ -318,6 +319,7 @@ def _for(d: Driver, op: Op) -> None:
         carried.bind(inner)
         item = _item(d, start, step, index)
         d.symbols[op.attrs["symbol"]] = d.env[body.params[0]] = item
+        d.intervals[op.attrs["symbol"]] = d.ranges[body.params[0]] = _interval(d, op)
         latch = d.host.new_block("next")
         d.loops.append(Loop(lambda values: carried.again(latch, values), out))
         d.block(body)
@@ -372,7 +374,7 @@ def _number(value: ir.Value) -> int | None:
 def _count(d: Driver, start: ir.Value, stop: ir.Value, step: ir.Value) -> ir.Value:
     """How often range(start, stop, step) turns."""
     b, size = d.emit, _number(step)
-    if size == 1:
+    if size == 1 and _is_natural(start):
         return stop if _number(start) == 0 else b.select(b.icmp_signed("<", start, stop), b.sub(stop, start), I64(0))
     if size is None:
         d.raise_unless(b.icmp_signed("!=", step, I64(0)), "ValueError", "range() arg 3 must not be zero")
@@ -383,12 +385,24 @@ def _count(d: Driver, start: ir.Value, stop: ir.Value, step: ir.Value) -> ir.Val
         width = I64(abs(size))
         low, high = (start, stop) if size > 0 else (stop, start)
     turns = b.add(b.udiv(b.sub(b.sub(high, low), I64(1)), width), I64(1))
+    turns = b.select(b.icmp_signed("<", turns, I64(0)), I64(2**63 - 1), turns)  # it does not end anyhow
     return b.select(b.icmp_signed("<", low, high), turns, I64(0))
+
+
+def _is_natural(value: ir.Value) -> bool:
+    known = _number(value)
+    return known is not None and known >= 0
 
 
 def _item(d: Driver, start: ir.Value, step: ir.Value, index: ir.Value) -> ir.Value:
     moved = index if _number(step) == 1 else d.emit.mul(index, step)
     return moved if _number(start) == 0 else d.emit.add(start, moved)
+
+
+def _interval(d: Driver, op: Op) -> Interval:
+    """Where the index of a loop lies."""
+    (first, last), (least, most) = (d.ranges.get(v, ANY) for v in op.operands[:2])
+    return min(first, least + 1), max(last, most - 1)
 
 
 def _is_short(count: ir.Value) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, final
 import numpy as np
 from llvmlite import ir
 
-from tensorjit.backends.llvm import control, python_scalars
+from tensorjit.backends.llvm import control, python_scalars, sizes
 from tensorjit.backends.llvm.abi import (
     ARRAY_ALIGNED,
     ARRAY_C_CONTIGUOUS,
@@ -93,6 +93,8 @@ class Driver:
         self.env: dict[Value, Item] = {}
         self.symbols: dict[str, ir.Value] = {}
         self.sizes: ChainMap[DimExpr, ir.Value] = ChainMap()
+        self.intervals: dict[str, sizes.Interval] = {}  # where symbols lie
+        self.ranges: dict[Value, sizes.Interval] = {}  # and Python ints
         self.loops: list[control.Loop] = []
         self.scopes: list[Exit] = []  # of `yield`
         self.leaves: list[Exit] = []  # of `leave`
@@ -270,39 +272,19 @@ class Driver:
                     self.define(d, register)
 
     def dim(self, d: Dim) -> ir.Value:
-        """A size as an i64."""
-        if isinstance(d, int):
-            return I64(d)
-        known = self.sizes.get(d)
-        if known is None:
-            known = self.sizes[d] = self._dim(d)
-        return known
+        """A size as an i64; OverflowError where it is none."""
+        if isinstance(d, DimExpr) and d in self.sizes:
+            return self.sizes[d]
+        size = sizes.compute(self, d)
+        if size.fits is not None:
+            self.raise_unless(size.fits, "OverflowError", sizes.TOO_LARGE)
+        return self.known(d, size)
 
-    def _dim(self, d: DimExpr) -> ir.Value:
-        total: ir.Value | None = None
-        for monomial, factor in d.terms:
-            term: ir.Value | None = None
-            for atom in monomial:
-                value = self.symbols[atom.name] if isinstance(atom, dims.Symbol) else self._apply(atom)
-                term = value if term is None else self.emit.mul(term, value)
-            if term is None:
-                term = I64(factor)
-            elif factor != 1:
-                term = self.emit.mul(term, I64(factor))
-            total = term if total is None else self.emit.add(total, term)
-        assert total is not None
-        return total
-
-    def _apply(self, atom: dims.Apply) -> ir.Value:
-        x, y = (self.dim(a) for a in atom.args)
-        if atom.function in ("min", "max"):
-            relation = "<" if atom.function == "min" else ">"
-            return self.emit.select(self.emit.icmp_signed(relation, x, y), x, y)
-        quotient, remainder = self.emit.sdiv(x, y), self.emit.srem(x, y)  # divisors are positive
-        wrong = self.emit.icmp_signed("<", remainder, I64(0))
-        if atom.function == "mod":
-            return self.emit.select(wrong, self.emit.add(remainder, y), remainder)
-        return self.emit.select(wrong, self.emit.sub(quotient, I64(1)), quotient)
+    def known(self, d: Dim, size: sizes.Size) -> ir.Value:
+        """A size whose register is right from here on."""
+        if isinstance(d, DimExpr):
+            self.sizes[d] = size.register
+        return size.register
 
     @contextmanager
     def inside(self) -> Iterator[None]:
@@ -436,17 +418,24 @@ def emits(*names: str) -> Callable[[Emitter], Emitter]:
 
 @emits("const")
 def _const(d: Driver, op: Op) -> None:
-    d.env[op.result] = constant(_dtype(op.result.type), op.attrs["value"])
+    value = op.attrs["value"]
+    d.env[op.result] = constant(_dtype(op.result.type), value)
+    if type(value) is int:
+        d.ranges[op.result] = (value, value)
 
 
 @emits("dim")
 def _dim_op(d: Driver, op: Op) -> None:
-    d.env[op.result] = d.dim(op.attrs["dim"])
+    size = op.attrs["dim"]
+    d.env[op.result] = d.dim(size)
+    d.ranges[op.result] = sizes.interval(d, size)
 
 
 @emits("bind")
 def _bind(d: Driver, op: Op) -> None:
-    d.symbols[op.attrs["symbol"]] = d.env[op.operands[0]]
+    (value,) = op.operands
+    d.symbols[op.attrs["symbol"]] = d.env[value]
+    d.intervals[op.attrs["symbol"]] = d.ranges.get(value, sizes.ANY)
 
 
 @emits("cast")
@@ -473,19 +462,30 @@ def _truth(d: Driver, op: Op) -> None:
 
 @emits("check")
 def _check(d: Driver, op: Op) -> None:
-    holds = _holds(d, op)
-    d.raise_unless(holds, op.attrs["exception"], op.attrs["message"], [d.dim(a) for a in op.attrs["args"]])
+    left, right = (_tested(d, op, side) for side in ("left", "right"))
+    holds = d.emit.icmp_signed(_RELATIONS[op.attrs["relation"]], left.register, right.register)
+    for size in (left, right):
+        holds = holds if size.fits is None else d.emit.and_(holds, size.fits)
+    shown = [sizes.compute(d, a).register for a in op.attrs["args"]]
+    d.raise_unless(holds, op.attrs["exception"], op.attrs["message"], shown)
+    d.known(op.attrs["left"], left)
+    d.known(op.attrs["right"], right)
 
 
-def _holds(d: Driver, op: Op) -> ir.Value:
-    relation = _RELATIONS[op.attrs["relation"]]
-    return d.emit.icmp_signed(relation, d.dim(op.attrs["left"]), d.dim(op.attrs["right"]))
+def _tested(d: Driver, op: Op, side: str) -> sizes.Size:
+    """One side of a check. What is too large is not equal to the other, and more than a known bound: the check fails."""
+    size = op.attrs[side]
+    if op.attrs["relation"] == "eq" or isinstance(op.attrs["left"], int):
+        return sizes.compute(d, size)
+    return sizes.Size(d.dim(size), None, sizes.ANY)
 
 
 @emits("warn")
 def _warn(d: Driver, op: Op) -> None:
     warner = functools.partial(warn, op.attrs["message"], resolve(op.attrs["category"]))
-    with d.emit.if_then(d.emit.not_(_holds(d, op)), likely=False):
+    left, right = (d.dim(op.attrs[side]) for side in ("left", "right"))
+    holds = d.emit.icmp_signed(_RELATIONS[op.attrs["relation"]], left, right)
+    with d.emit.if_then(d.emit.not_(holds), likely=False):
         d.host.call_object(d.host.constant(warner), [])
 
 
@@ -499,6 +499,8 @@ def _broadcast_dim(d: Driver, op: Op) -> None:
         fits = b.or_(fits, one_left)
     d.raise_unless(fits, "ValueError", op.attrs["message"], [d.dim(a) for a in op.attrs["args"]])
     d.symbols[op.attrs["symbol"]] = d.emit.select(one_left, right, left)
+    (low, high), (least, most) = (sizes.interval(d, op.attrs[side]) for side in ("left", "right"))
+    d.intervals[op.attrs["symbol"]] = (min(low, least), max(high, most))
 
 
 @emits("index_check")
@@ -508,6 +510,7 @@ def _index_check(d: Driver, op: Op) -> None:
     message = f"index {{}} is out of bounds for axis {op.attrs['axis']} with size {{}}"
     d.raise_unless(b.icmp_unsigned("<", wrapped, size), "IndexError", message, [index, size])
     d.env[op.result] = wrapped
+    d.ranges[op.result] = (0, sizes.interval(d, op.attrs["size"])[1] - 1)
 
 
 @emits("fit_int")
@@ -557,19 +560,20 @@ def _view(d: Driver, op: Op) -> None:
     offset: ir.Value | None = None
     for start, stride in zip(op.attrs["offset"], source.strides, strict=True):
         if start != 0:
-            step = d.emit.mul(d.dim(start), stride, flags=("nsw",))
-            offset = step if offset is None else d.emit.add(offset, step, flags=("nsw",))
+            flags = () if t.shape else ("nsw",)  # that of an empty slice may wrap
+            step = d.emit.mul(d.dim(start), stride, flags=flags)
+            offset = step if offset is None else d.emit.add(offset, step, flags=flags)
     data = source.data
     if offset is not None:  # an element's address is inside; that of an empty slice may not be
         data = d.emit.gep(data, [offset], inbounds=not t.shape, source_etype=I8)
-    sizes, strides = [], []
+    lengths, strides = [], []
     for (axis, step), size in zip(op.attrs["axes"], t.shape, strict=True):
         if not d.is_known(size):
             d.define(size, source.dims[axis])
-        sizes.append(d.dim(size))
+        lengths.append(d.dim(size))
         strides.append(I64(0) if axis is None else _stride(d, source, s, axis, step, size))
     writable = source.writable if t.access != "readonly" else False
-    d.env[op.result] = ArrayValue(source.dtype, data, tuple(sizes), tuple(strides), source.owner, None, writable)
+    d.env[op.result] = ArrayValue(source.dtype, data, tuple(lengths), tuple(strides), source.owner, None, writable)
 
 
 def _stride(d: Driver, source: ArrayValue, s: ArrayType, axis: int, step: Dim, size: Dim) -> ir.Value:
@@ -595,9 +599,9 @@ def _part(d: Driver, op: Op) -> None:
 def _reshape(d: Driver, op: Op) -> None:
     source, t = d.env[op.operands[0]], op.result.type
     assert isinstance(t, ArrayType)
-    sizes = tuple(d.dim(s) for s in t.shape)
-    strides = d.host.contiguous_strides(source.dtype, sizes)
-    d.env[op.result] = ArrayValue(source.dtype, source.data, sizes, strides, source.owner, None, source.writable)
+    lengths = tuple(d.dim(s) for s in t.shape)
+    strides = d.host.contiguous_strides(source.dtype, lengths)
+    d.env[op.result] = ArrayValue(source.dtype, source.data, lengths, strides, source.owner, None, source.writable)
 
 
 @emits("empty")
@@ -609,12 +613,12 @@ def _empty(d: Driver, op: Op) -> None:
         room = d.host.stack_array(memory_type(dtype), 1)
         d.env[op.result] = ArrayValue(dtype, room, (), (), NULL, None)
         return
-    sizes = [d.dim(s) for s in t.shape]
+    lengths = [d.dim(s) for s in t.shape]
     if op.attrs.get("zeros"):
-        d.env[op.result] = d.host.new_array(dtype, sizes, "F" if t.layout == "F" else "C", zeros=True)
+        d.env[op.result] = d.host.new_array(dtype, lengths, "F" if t.layout == "F" else "C", zeros=True)
         return
     make = d.host.buffer if d.host.in_loop else d.host.new_array
-    d.env[op.result] = make(dtype, sizes, "F" if t.layout == "F" else "C")
+    d.env[op.result] = make(dtype, lengths, "F" if t.layout == "F" else "C")
 
 
 # -- kernels and libraries -------------------------------------------------------------------------------------
@@ -646,7 +650,7 @@ def _launch(d: Driver, op: Op) -> None:
     if d.released or (isinstance(work, int) and work <= GIL_WORK):
         status = d.emit.call(function, args)
     else:
-        with d.host.without_gil(d.emit.icmp_signed(">", d.dim(work), I64(GIL_WORK))):
+        with d.host.without_gil(d.emit.icmp_signed(">", sizes.at_most(d, work), I64(GIL_WORK))):
             status = d.emit.call(function, args)
     if kernel.scratch:
         _check_memory(d, status)
