@@ -1,7 +1,7 @@
 # `make check` is what a change must pass; `make` alone says what else there is.
 PYTHON ?= python
 
-.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz fuzz-programs docs clean
+.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz fuzz-programs foreign docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ fuzz: ## the hypothesis tests, many more examples
 
 fuzz-programs: ## COUNT random programs whose variables change their types, from number FIRST on
 	TENSORJIT_PROGRAMS=$(or $(COUNT),3000) TENSORJIT_PROGRAMS_FIRST=$(or $(FIRST),16) $(PYTHON) -m pytest tests/system/test_control_fuzz.py
+
+foreign: ## NumPy's and numba's own tests, every call compared (hours; tests/foreign/README.md)
+	nice $(PYTHON) -m tests.foreign.run
 
 docs: ## the documentation site, into site/
 	$(PYTHON) -m mkdocs build --strict

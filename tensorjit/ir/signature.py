@@ -127,6 +127,8 @@ def of_value(value: Any, static: bool = False, dynamic: bool = True) -> ParamSig
         if type(value) is int and not -(2**63) <= value < 2**63:
             return StaticSig(value)
         return ScalarSig(_PYTHON[type(value)])
+    if isinstance(value, np.void):
+        raise TypeError("a record: pass its fields as arguments of their own")
     if isinstance(value, np.generic) and not static:
         dtype = from_numpy(value.dtype)
         if dtype is not None and type(value) is dtype.numpy.type:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import F16, F32, F64, I64, DType
+from tensorjit.ir.dtypes import F16, F32, F64, I64, U64, DType
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType, Layout, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt
@@ -135,6 +136,9 @@ def _arange(
         b.refuse("np.arange of an array", "pass numbers")
     own = b.strong_common_dtype((Static(0), *ends))
     to = given or own
+    for v in ends:
+        if b.dtype_of(v) is int and b.strong_dtype(v) is not I64 and to is not U64:
+            b.refuse("np.arange of an integer that does not fit 64 bits", "give dtype=np.uint64")
     if own.kind in "iu" and to.kind in "iuf" and isinstance(step, Static):
         return _whole_range(b, ends[0], ends[1], int(step.value), to)
     if all(isinstance(v, Static) for v in ends) and to.kind in "iuf":
@@ -148,12 +152,28 @@ def _whole_range(b: TypedBuilder, start: Abstract, stop: Abstract, step: int, dt
         b.fail("ZeroDivisionError", "division by zero")
         return b.empty((0,), dtype)
     length = dims.slice_length(b.dim(start), b.dim(stop), step)
+    if dtype.kind in "iu":
+        _check_two(b, start, step, length, dtype)
     work = {F16: F32}.get(dtype, dtype)
     first = b.as_dtype(start, work)
     if isinstance(first, SymInt):
         first = b.cast_scalar(b.value(first), ScalarType(work))
-    result = b.iota(length, first, Static(work.numpy.type(step)), work)
+    pace = b.as_dtype(Static(step), work)  # wraps: NumPy takes it as a difference in the dtype
+    result = b.iota(length, first, pace, work)
     return result if work is dtype else b.cast(result, dtype)
+
+
+def _check_two(b: TypedBuilder, start: Abstract, step: int, length: Dim, dtype: DType) -> None:
+    """NumPy stores the first two numbers, as far as there are any, and these must fit; the others wrap."""
+    if b.dtype_of(start) is not int:
+        return
+    info = np.iinfo(dtype.numpy)
+    message = f"Python integer {{}} out of bounds for {dtype.numpy.name}"
+    first = b.dim(start) * dims.minimum(length, 1)
+    for number in (first, first + step * dims.minimum(dims.maximum(length - 1, 0), 1)):
+        b.check("ge", number, int(info.min), "OverflowError", message, (number,))
+        if dtype not in (I64, U64):
+            b.check("ge", int(info.max), number, "OverflowError", message, (number,))
 
 
 def _known_range(b: TypedBuilder, start: Any, stop: Any, step: Any, dtype: DType) -> Abstract:
@@ -161,11 +181,26 @@ def _known_range(b: TypedBuilder, start: Any, stop: Any, step: Any, dtype: DType
     if step == 0:
         b.fail("ZeroDivisionError", "division by zero")
         return b.empty((0,), dtype)
-    length = max(math.ceil((stop - start) / step), 0)
+    length = _count(b, start, stop, step)
     real = {F16: F32}.get(dtype, dtype)
     first, second = real.numpy.type(dtype.numpy.type(start)), real.numpy.type(dtype.numpy.type(start + step))
     result = b.iota(length, Static(first), Static(second - first), real)
     return result if real is dtype else b.cast(result, dtype)
+
+
+def _count(b: TypedBuilder, start: Any, stop: Any, step: Any) -> int:
+    """How many numbers a range of known ends has."""
+    if any(isinstance(v, (complex, np.complexfloating)) for v in (start, stop, step)):
+        b.refuse("np.arange of complex numbers", "use a range of floats")
+    with np.errstate(all="ignore"):
+        quotient = (stop - start) / step
+    if quotient != quotient:
+        b.fail("ValueError", "arange: cannot compute length")
+    elif abs(quotient) > 2.0**63:
+        b.fail("ValueError", "Maximum allowed size exceeded")
+    else:
+        return max(math.ceil(quotient), 0) if abs(quotient) < 2.0**63 else 0
+    return 0
 
 
 def _measured_range(b: TypedBuilder, ends: list[Abstract], to: DType, given: DType | None) -> Abstract:
@@ -239,9 +274,7 @@ def _eye(
     rows = b.dim(N)
     columns = rows if isinstance(M, Static) and M.value is None else b.dim(M)
     to = b.dtype_argument(dtype) or F64
-    b.check("ge", rows, 0, "ValueError", "negative dimensions are not allowed")
-    b.check("ge", columns, 0, "ValueError", "negative dimensions are not allowed")
-    b.check_size((rows, columns), to)
+    rows, columns = b.lengths((rows, columns), to)
     column = b.iota(columns, Static(np.int64(0)), Static(np.int64(1)), I64)
     row = b.iota(rows, Static(np.int64(0)), Static(np.int64(1)), I64)
     diagonal = b.elementwise("add", row, k)
@@ -312,7 +345,7 @@ def _array(
     _only(b, "like", like, None)
     _only(b, "subok", subok, False, True)
     _only(b, "ndmax", ndmax, 0)
-    result = _converted(b, object, dtype, order, b.static(copy, "copy"))
+    result = _converted(b, object, dtype, order, copy)
     missing = b.static(ndmin, "ndmin") - b.rank(result)
     if missing > 0:
         shape = b.shape_of(result)
@@ -321,8 +354,32 @@ def _array(
     return result
 
 
-def _converted(b: TypedBuilder, x: Abstract, dtype: Abstract, order: Abstract, copy: Any) -> Abstract:
-    to = b.dtype_argument(dtype)
+def copying(b: TypedBuilder, copy: Abstract) -> bool | None:
+    """A `copy=` argument: always, never, or (None) where it has to be."""
+    given = b.static(copy, "copy")
+    if isinstance(given, str):
+        b.fail("ValueError", "strings are not allowed for 'copy' keyword. Use True/False/None instead.")
+        return None
+    if isinstance(given, Enum):
+        return {"ALWAYS": True, "NEVER": False, "IF_NEEDED": None}[given.name]
+    return None if given is None else bool(given)
+
+
+def _never_message() -> str:
+    try:
+        np.array(1, copy=False)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+_NEVER = _never_message()  # NumPy's own: it has addresses of pages that change
+
+
+def _converted(b: TypedBuilder, x: Abstract, dtype: Abstract, order: Abstract, copied: Abstract) -> Abstract:
+    to, copy = b.dtype_argument(dtype), copying(b, copied)
+    if copy is False and not b.is_array(x):
+        b.fail("ValueError", _NEVER)
     if isinstance(x, Sequence_):
         fresh = array_like(b, x, to)
         return b.copy(b.value(fresh), "F") if _layout(b, order) == "F" else fresh
@@ -337,7 +394,7 @@ def _converted(b: TypedBuilder, x: Abstract, dtype: Abstract, order: Abstract, c
     wants = b.static(order, "order") in ("C", "F") and not _has_layout(value.type, layout)
     changed = to is not None and to is not value.type.dtype
     if copy is False and (changed or wants):
-        b.fail("ValueError", "Unable to avoid copy while creating an array as requested.")
+        b.fail("ValueError", _NEVER)
         return value
     if changed:
         assert to is not None
@@ -360,13 +417,13 @@ def _asarray(
 ) -> Abstract:  # fmt: skip
     _only(b, "device", device, None, "cpu")
     _only(b, "like", like, None)
-    return _converted(b, a, dtype, order, b.static(copy, "copy"))
+    return _converted(b, a, dtype, order, copy)
 
 
 def _contiguous(order: Layout) -> Rule:
     def rule(b: TypedBuilder, a: Abstract, dtype: Abstract = NONE, *, like: Abstract = NONE) -> Abstract:
         _only(b, "like", like, None)
-        result = b.value(_converted(b, a, dtype, Static(order), None))
+        result = b.value(_converted(b, a, dtype, Static(order), NONE))
         return result if b.rank(result) else b.view(result, (1,), ((None, 0),))
 
     return rule
@@ -374,13 +431,13 @@ def _contiguous(order: Layout) -> Rule:
 
 def _copy(b: TypedBuilder, a: Abstract, order: Abstract = Static("K"), subok: Abstract = Static(False)) -> Abstract:
     _only(b, "subok", subok, False)
-    return _converted(b, a, NONE, order, True)
+    return _converted(b, a, NONE, order, Static(True))
 
 
 def _copy_method(b: TypedBuilder, a: Abstract, order: Abstract = Static("C")) -> Abstract:
     if not b.is_array(a):
         return a
-    return _converted(b, a, NONE, order, True)
+    return _converted(b, a, NONE, order, Static(True))
 
 
 def _astype(
@@ -399,7 +456,7 @@ def _astype(
     if not b.is_array(x):
         return b.cast_scalar(b.value(x), ScalarType(to))
     if own is to and not b.static(copy, "copy"):
-        return _converted(b, x, NONE, order, None)
+        return _converted(b, x, NONE, order, NONE)
     result = b.value(b.cast(x, to))
     layout = _layout(b, order, b.value(x))
     return b.copy(result, layout) if isinstance(result.type, ArrayType) and result.type.layout != layout else result

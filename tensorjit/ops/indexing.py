@@ -7,13 +7,13 @@ Python clips them, symbolically.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, TypeGuard, final
 
 import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import BOOL, DType
+from tensorjit.ir.dtypes import BOOL, DType, from_numpy
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_INT, ArrayType, Layout, ScalarType
 from tensorjit.ops.abstract import Abstract, Bound, Sequence_, Slice, Static, SymInt
@@ -44,12 +44,15 @@ def index(b: TypedBuilder, x: Abstract, key: Abstract) -> Abstract:
     if not b.is_array(x):
         return _scalar_index(b, x, key)
     array = b.value(x)
-    items = _items(key)
+    items = _numbers(b, _items(key))
     if any(_is_advanced(b, item) for item in items):
         return _advanced(b, array, items)
     region = _region(b, array, items)
     view = b.view(array, region.shape, region.axes, region.offset)
-    return b.load(view) if region.element else view
+    if region.element:
+        return b.load(view)
+    assert isinstance(view.type, ArrayType)
+    return b.copy(view, "F" if view.type.layout == "F" else "C") if is_copied(b, key) else view
 
 
 def assign(b: TypedBuilder, x: Abstract, key: Abstract, value: Abstract) -> None:
@@ -57,7 +60,7 @@ def assign(b: TypedBuilder, x: Abstract, key: Abstract, value: Abstract) -> None
     array = b.value(x)
     if not b.writable(array):  # NumPy looks at that before it looks at the index
         return
-    items = _items(key)
+    items = _numbers(b, _items(key))
     value = b.array(value) if isinstance(value, Sequence_) else value
     if any(_is_advanced(b, item) for item in items):
         _assign_mask(b, array, items, value)
@@ -93,6 +96,17 @@ def _items(key: Abstract) -> tuple[Abstract, ...]:
     return key.items if isinstance(key, Sequence_) and not key.is_list else (key,)
 
 
+def _numbers(b: TypedBuilder, items: Sequence[Abstract]) -> list[Abstract]:
+    """The parts of a key, an array of one integer and no axes read: it selects as its integer does, though NumPy copies."""
+    return [b.load(item) if _is_number(item) else item for item in items]
+
+
+def _is_number(item: Abstract) -> TypeGuard[Value]:
+    if not (isinstance(item, Value) and isinstance(item.type, ArrayType)):
+        return False
+    return not item.type.rank and item.type.dtype.kind in "iu"
+
+
 def _is_advanced(b: TypedBuilder, item: Abstract) -> bool:
     if isinstance(item, Sequence_) or (isinstance(item, Static) and isinstance(item.value, (bool, np.bool))):
         return True
@@ -102,7 +116,7 @@ def _is_advanced(b: TypedBuilder, item: Abstract) -> bool:
 
 
 def _scalar_index(b: TypedBuilder, x: Abstract, key: Abstract) -> Abstract:
-    if not is_python(x) and not (isinstance(x, Value) or (isinstance(x, Static) and isinstance(x.value, np.generic))):
+    if not is_python(x) and not isinstance(x, Value) and not (isinstance(x, Static) and _is_scalar(x.value)):
         b.refuse(f"an item of {describe(x)}", _item_hint(x))
     if is_python(x):
         b.fail("TypeError", f"'{b.constant_type(x) if isinstance(x, Static) else b.value(x).type}' object is not subscriptable")
@@ -114,6 +128,11 @@ def _scalar_index(b: TypedBuilder, x: Abstract, key: Abstract) -> Abstract:
         return index(b, b.as_array(x), key)
     b.fail("IndexError", "invalid index to scalar variable.")
     return x
+
+
+def _is_scalar(x: object) -> bool:
+    """Whether something is a NumPy scalar of a dtype that is compiled: records have items."""
+    return isinstance(x, np.generic) and from_numpy(x.dtype) is not None
 
 
 def _item_hint(x: Abstract) -> str:

@@ -142,12 +142,24 @@ def _item(b: TypedBuilder, x: Abstract, *args: Abstract) -> Abstract:
     return b.call("py_int", value) if kind == "u" else b.cast_scalar(value, _PYTHON[kind])
 
 
+def _takes_axes() -> bool:
+    try:
+        np.size(np.zeros(1), (0,))
+    except TypeError:
+        return False
+    return True
+
+
+_SIZE_OF_AXES = _takes_axes()  # since NumPy 2.4
+
+
 def _size_of(b: TypedBuilder, a: Abstract, axis: Abstract = Static(None)) -> Abstract:
     x = b.array(a)
     if isinstance(axis, Static) and axis.value is None:
         return _size(b, x)
-    (chosen,) = b.axes_argument(axis, b.rank(x)) or (0,)
-    return b.int_of(b.shape_of(x)[chosen])
+    if isinstance(b.static(axis, "axis"), tuple) and not _SIZE_OF_AXES:
+        b.fail("TypeError", "tuple indices must be integers or slices, not tuple")
+    return b.int_of(dims.product(b.shape_of(x)[k] for k in b.axes_argument(axis, b.rank(x))))
 
 
 def _shape_of(b: TypedBuilder, a: Abstract) -> Abstract:

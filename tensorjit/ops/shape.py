@@ -12,11 +12,13 @@ import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import BOOL, I32, I64, DType
+from tensorjit.ir.dtypes import BOOL, F64, I32, I64, DType
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType, Layout, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
+from tensorjit.ops.creation import copying
 from tensorjit.ops.opdef import Loop, OpDef, Rule, function_row
+from tensorjit.ops.outputs import written
 from tensorjit.ops.python_scalars import is_python
 from tensorjit.ops.reductions import accumulator, finish, fits_output, is_default
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 NONE = Static(None)
 NO_VALUE = Static(np._NoValue)
 MINUS_ONE = Static(-1)
+SAME_KIND = Static("same_kind")
 
 
 def _shape(x: Value) -> tuple[Dim, ...]:
@@ -123,7 +126,7 @@ def _without_ones(b: TypedBuilder, x: Value, shape: Sequence[Dim]) -> Value | No
 
 def _reshape(b: TypedBuilder, a: Abstract, shape: Abstract, order: Abstract = Static("C"), *, copy: Abstract = NONE) -> Abstract:
     x = b.array(a)
-    copied = b.static(copy, "copy")
+    copied = copying(b, copy)
     if copied is False:
         b.refuse("np.reshape with copy=False", "leave it out")
     items = shape.items if isinstance(shape, Sequence_) else (shape,)
@@ -281,9 +284,7 @@ def _broadcast_to(b: TypedBuilder, array: Abstract, shape: Abstract, subok: Abst
         return x
     message = "operands could not be broadcast together with remapped shapes [original->remapped]:"
     message = f"{message} {_text(own)} and requested shape {_text(to)}"
-    for d in to:
-        b.check("ge", d, 0, "ValueError", "all elements of broadcast shape must be non-negative")
-    b.check_size([max(d, 0) if isinstance(d, int) else d for d in to], b.strong_dtype(x))
+    to = b.lengths(to, b.strong_dtype(x), "all elements of broadcast shape must be non-negative")
     for d, t in zip(reversed(own), reversed(to), strict=False):
         if d == 1 or b.same(d, t):
             continue
@@ -306,14 +307,25 @@ def _broadcast_arrays(b: TypedBuilder, *args: Abstract) -> Abstract:
 # -- joining -------------------------------------------------------------------------------------------------------
 
 
-def _arrays(b: TypedBuilder, arrays: Abstract, name: str) -> list[Value]:
+def _arrays(b: TypedBuilder, arrays: Abstract, name: str, verb: str = "concatenate") -> list[Value]:
+    """The arrays of a tuple or list; of an empty one, which raises at run time, some array."""
     if not isinstance(arrays, Sequence_):
         b.refuse(f"np.{name} of something that is no tuple or list of arrays", "write a tuple")
+    if not arrays.items:
+        b.fail("ValueError", f"need at least one array to {verb}")
+        return [b.empty((0,), F64)]
     return [b.array(a) for a in arrays.items]
 
 
-def _joined(b: TypedBuilder, arrays: Sequence[Value], axis: int, dtype: DType | None = None) -> Value:
-    """The arrays one after the other along an axis of each."""
+def _joined(
+    b: TypedBuilder,
+    arrays: Sequence[Value],
+    axis: int,
+    dtype: Abstract = NONE,
+    casting: Abstract = SAME_KIND,
+    own: DType | None = None,
+) -> Value:
+    """The arrays one after the other along an axis of each; in their common dtype, or `own`, where none is given."""
     first = _shape(arrays[0])
     for k, x in enumerate(arrays[1:], 1):
         if len(_shape(x)) != len(first):
@@ -336,7 +348,7 @@ def _joined(b: TypedBuilder, arrays: Sequence[Value], axis: int, dtype: DType | 
     shape[axis] = total
     layouts = {x.type.layout for x in arrays if isinstance(x.type, ArrayType)}
     layout: Layout = "F" if layouts == {"F"} and len(first) > 1 else "C"
-    out = b.empty(shape, dtype or b.common_dtype(arrays), layout)
+    out = b.empty(shape, _to(b, arrays, dtype, casting) or own or b.common_dtype(arrays), layout)
     start: Dim = 0
     for x in arrays:
         length = _shape(x)[axis]
@@ -347,36 +359,41 @@ def _joined(b: TypedBuilder, arrays: Sequence[Value], axis: int, dtype: DType | 
 
 def _concatenate(
     b: TypedBuilder, arrays: Abstract, axis: Abstract = Static(0), out: Abstract = NONE, *,
-    dtype: Abstract = NONE, casting: Abstract = Static("same_kind"),
+    dtype: Abstract = NONE, casting: Abstract = SAME_KIND,
 ) -> Abstract:  # fmt: skip
     parts = _arrays(b, arrays, "concatenate")
-    if not parts:
-        b.fail("ValueError", "need at least one array to concatenate")
-        return b.empty((0,), I64)
-    if any(not b.rank(x) for x in parts):
+    own = None
+    if isinstance(axis, Static) and axis.value is None:
+        if isinstance(arrays, Sequence_) and arrays.items:  # Python's numbers give way
+            own = b.common_dtype([v if is_python(v) else x for v, x in zip(arrays.items, parts, strict=True)])
+        parts, axis = [reshaped(b, x, (MINUS_ONE,)) for x in parts], Static(0)
+    if not b.rank(parts[0]):
         b.fail("ValueError", "zero-dimensional arrays cannot be concatenated")
         return parts[0]
-    if isinstance(axis, Static) and axis.value is None:
-        parts, along = [reshaped(b, x, (MINUS_ONE,)) for x in parts], 0
-    else:
-        along = _axis(b, axis, b.rank(parts[0]))
+    along = _axis(b, axis, b.rank(parts[0]))
+    _not_both(b, dtype, out)
+    return finish(b, _joined(b, parts, along, dtype, casting, own), out)
+
+
+def _not_both(b: TypedBuilder, dtype: Abstract, out: Abstract) -> None:
+    if not is_default(dtype) and not is_default(out):
+        b.fail("TypeError", "concatenate() only takes `out` or `dtype` as an argument, but both were provided.")
+
+
+def _to(b: TypedBuilder, parts: Sequence[Value], dtype: Abstract, casting: Abstract) -> DType | None:
+    """The dtype that arrays shall be joined in; TypeError at run time where they may not be cast to it."""
     given, rule = b.dtype_argument(dtype), b.static(casting, "casting")
-    for x in parts:
-        if given is not None and not np.can_cast(b.strong_dtype(x).numpy, given.numpy, rule):
-            b.fail(
-                "TypeError",
-                f"Cannot cast array data from {b.strong_dtype(x).numpy!r} to {given.numpy!r} according to the rule '{rule}'",
-            )
-    return finish(b, _joined(b, parts, along, given), out)
+    for own in map(b.strong_dtype, parts):
+        if given is not None and not np.can_cast(own.numpy, given.numpy, rule):
+            b.fail("TypeError", f"Cannot cast array data from {own.numpy!r} to {given.numpy!r} according to the rule '{rule}'")
+    return given
 
 
 def _stack(
     b: TypedBuilder, arrays: Abstract, axis: Abstract = Static(0), out: Abstract = NONE, *, dtype: Abstract = NONE,
+    casting: Abstract = SAME_KIND,
 ) -> Abstract:  # fmt: skip
-    parts = _arrays(b, arrays, "stack")
-    if not parts:
-        b.fail("ValueError", "need at least one array to stack")
-        return b.empty((0,), I64)
+    parts = _arrays(b, arrays, "stack", "stack")
     shape = _shape(parts[0])
     for x in parts[1:]:
         if len(_shape(x)) != len(shape):
@@ -385,18 +402,19 @@ def _stack(
         for d, e in zip(shape, _shape(x), strict=True):
             b.check("eq", d, e, "ValueError", "all input arrays must have the same shape")
     along = _axis(b, axis, len(shape) + 1)
-    joined = _joined(b, [b.value(_expand_dims(b, x, Static(along))) for x in parts], along, b.dtype_argument(dtype))
+    _not_both(b, dtype, out)
+    joined = _joined(b, [b.value(_expand_dims(b, x, Static(along))) for x in parts], along, dtype, casting)
     return finish(b, joined, out)
 
 
-def _vstack(b: TypedBuilder, tup: Abstract, *, dtype: Abstract = NONE) -> Abstract:
+def _vstack(b: TypedBuilder, tup: Abstract, *, dtype: Abstract = NONE, casting: Abstract = SAME_KIND) -> Abstract:
     parts = [raised(b, x, 2) for x in _arrays(b, tup, "vstack")]
-    return _joined(b, parts, 0, b.dtype_argument(dtype))
+    return _joined(b, parts, 0, dtype, casting)
 
 
-def _hstack(b: TypedBuilder, tup: Abstract, *, dtype: Abstract = NONE) -> Abstract:
+def _hstack(b: TypedBuilder, tup: Abstract, *, dtype: Abstract = NONE, casting: Abstract = SAME_KIND) -> Abstract:
     parts = [raised(b, x, 1) for x in _arrays(b, tup, "hstack")]
-    return _joined(b, parts, 0 if b.rank(parts[0]) == 1 else 1, b.dtype_argument(dtype))
+    return _joined(b, parts, 0 if b.rank(parts[0]) == 1 else 1, dtype, casting)
 
 
 def _column_stack(b: TypedBuilder, tup: Abstract) -> Abstract:
@@ -406,7 +424,8 @@ def _column_stack(b: TypedBuilder, tup: Abstract) -> Abstract:
 
 def _flip(b: TypedBuilder, m: Abstract, axis: Abstract = NONE) -> Abstract:
     x = b.array(m)
-    return flipped(b, x, b.axes_argument(axis, b.rank(x)))
+    chosen = b.axes_argument(axis, b.rank(x))
+    return flipped(b, x, chosen) if b.rank(x) else b.load(x)  # NumPy gives m[()]
 
 
 def flipped(b: TypedBuilder, x: Value, chosen: Sequence[int]) -> Value:
@@ -480,14 +499,16 @@ def _diff(
     b: TypedBuilder, a: Abstract, n: Abstract = Static(1), axis: Abstract = MINUS_ONE, prepend: Abstract = NO_VALUE,
     append: Abstract = NO_VALUE,
 ) -> Abstract:  # fmt: skip
-    x, count = b.array(a), b.static(n, "n")
-    if count == 0:
+    count = b.static(n, "n")
+    if count == 0:  # before NumPy makes an array of it
+        return a
+    x = b.array(a)
+    if count < 0:
+        b.fail("ValueError", f"order must be non-negative but got {count!r}")
         return x
     if not b.rank(x):
         b.fail("ValueError", "diff requires input that is at least one dimensional")
         return x
-    if count < 0:
-        b.fail("ValueError", f"order must be non-negative but got {count}")
     along = _axis(b, axis, b.rank(x))
     parts = [x if v is a else _edge(b, x, along, v) for v in (prepend, a, append) if not is_default(v)]
     x = b.value(b.call("concatenate", Sequence_(tuple(parts)), axis=Static(along))) if len(parts) > 1 else x
@@ -536,7 +557,7 @@ def _clip(
         result = b.apply("maximum", (result, low), loop)
     if not is_default(high):
         result = b.apply("minimum", (result, high), loop)
-    return finish(b, result, out)
+    return written(b, "clip", result, out)
 
 
 def _beyond(bound: Abstract, below: int | None = None, above: int | None = None) -> bool:
@@ -640,7 +661,7 @@ def _frexp(b: TypedBuilder, x: Abstract) -> Abstract:
 def _outer(b: TypedBuilder, a: Abstract, b_: Abstract, out: Abstract = NONE) -> Abstract:
     x, y = (reshaped(b, b.array(v), (MINUS_ONE,)) for v in (a, b_))
     column = b.view(x, (_shape(x)[0], 1), ((0, 1), (None, 0)))
-    return finish(b, b.elementwise("multiply", column, y), out)
+    return written(b, "multiply", b.elementwise("multiply", column, y), out)
 
 
 def _call(b: TypedBuilder, name: str, args: Sequence[Value], dtype: DType, shape: Sequence[Dim], **keywords: Any) -> Value:
@@ -653,16 +674,15 @@ def _common(b: TypedBuilder, x: Value, y: Value) -> DType:
 
 
 def _dot(b: TypedBuilder, a: Abstract, b_: Abstract, out: Abstract = NONE) -> Abstract:
-    x, y = _operands(b, a, b_)
+    x, y = b.array(a), b.array(b_)  # of Python's numbers too: they do not give way here
     if not b.rank(x) or not b.rank(y):
         return finish(b, b.elementwise("multiply", x, y), out)
-    left, right = b.value(x), b.value(y)
-    p, q = _shape(left), _shape(right)
+    p, q = _shape(x), _shape(y)
     inner = max(len(q) - 2, 0)
     message = f"shapes {_text(p)} and {_text(q)} not aligned: {{}} (dim {len(p) - 1}) != {{}} (dim {inner})"
     b.check("eq", p[-1], q[inner], "ValueError", message, (*p, *q, p[-1], q[inner]))
     shape = (*p[:-1], *q[:inner], *q[inner + 1 :])
-    return finish(b, _call(b, "ndarray.dot", (left, right), _common(b, left, right), shape), out)
+    return finish(b, _call(b, "ndarray.dot", (x, y), _common(b, x, y), shape), out)
 
 
 _MATMUL = "(n?,k),(k,m?)->(n?,m?)"
@@ -699,15 +719,14 @@ def _vecdot(b: TypedBuilder, x1: Abstract, x2: Abstract) -> Abstract:
 
 
 def _inner(b: TypedBuilder, a: Abstract, b_: Abstract) -> Abstract:
-    x, y = _operands(b, a, b_)
+    x, y = b.array(a), b.array(b_)
     if not b.rank(x) or not b.rank(y):
         return b.elementwise("multiply", x, y)
-    left, right = b.value(x), b.value(y)
-    p, q = _shape(left), _shape(right)
+    p, q = _shape(x), _shape(y)
     message = f"shapes {_text(p)} and {_text(q)} not aligned: {{}} (dim {len(p) - 1}) != {{}} (dim {len(q) - 1})"
     b.check("eq", p[-1], q[-1], "ValueError", message, (*p, *q, p[-1], q[-1]))
     name = "ndarray.dot" if len(p) == len(q) == 1 else "inner"  # the method is called faster
-    return _call(b, name, (left, right), _common(b, left, right), (*p[:-1], *q[:-1]))
+    return _call(b, name, (x, y), _common(b, x, y), (*p[:-1], *q[:-1]))
 
 
 # -- NumPy's own ---------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ either known here, or becomes a `check` op that raises the same exception class 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +17,7 @@ import numpy as np
 from tensorjit.errors import Loc, Problem
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim, DimExpr
-from tensorjit.ir.dtypes import BOOL, I64, DType, from_numpy
+from tensorjit.ir.dtypes import BOOL, I64, U64, DType, from_numpy
 from tensorjit.ir.graph import Builder, Op, Value
 from tensorjit.ir.kernel import Ref
 from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, Access, ArrayType, Layout, ScalarType, Type
@@ -287,6 +288,10 @@ class TypedBuilder:
         dtype = self.dtype_of(x)
         if isinstance(dtype, DType):
             return dtype
+        if dtype is int and isinstance(x, Static) and not _holds(I64, x.value):
+            if not _holds(U64, x.value):
+                self.refuse(f"the integer {x.value} does not fit 64 bits")
+            return U64
         return {int: I64, float: PY_FLOAT.dtype, complex: PY_COMPLEX.dtype}[dtype]
 
     def shape_of(self, x: Abstract) -> tuple[Dim, ...]:
@@ -375,18 +380,24 @@ class TypedBuilder:
 
     # -- elementwise -------------------------------------------------------------------------------------------
 
-    def resolve(self, ufunc: np.ufunc, args: Sequence[Abstract], dtype: DType | None = None) -> Loop | None:
+    def resolve(
+        self, ufunc: np.ufunc, args: Sequence[Abstract], dtype: DType | None = None, casting: str = "same_kind"
+    ) -> Loop | None:
         """The loop that NumPy takes (its own promotion, NEP 50); TypeError at run time where it has none."""
         given: list[Any] = []
         for a in args:
             d = self.dtype_of(a)
             given.append(d.numpy if isinstance(d, DType) else d)
-        if not any(isinstance(g, np.dtype) for g in given):  # Python numbers alone: what np.asarray makes of them
-            given = [np.dtype(g) for g in given]
+        if dtype is None and not any(isinstance(g, np.dtype) for g in given):  # Python numbers alone: what np.asarray makes of them
+            given = [self.strong_dtype(a).numpy for a in args]
         keywords: dict[str, Any] = {} if dtype is None else {"signature": (None,) * ufunc.nin + (dtype.numpy,) * ufunc.nout}
+        if casting == "equiv":  # NumPy's resolve_dtypes ends the process for Python's numbers
+            self.refuse("casting='equiv'", "use 'no' or 'safe'")
+        if casting != "same_kind":
+            keywords["casting"] = casting
         try:
             found = ufunc.resolve_dtypes(tuple(given) + (None,) * ufunc.nout, **keywords)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             self.fail(
                 type(error).__name__ if type(error).__module__ == "builtins" else "TypeError",
                 _escape(str(error)),
@@ -396,9 +407,13 @@ class TypedBuilder:
         if any(d is None for d in loops):
             self.refuse(f"{ufunc.__name__} of {', '.join(str(g) for g in given)} computes in a dtype that is not compiled")
         known = [d for d in loops if d is not None]
+        for a, d in zip(args, known, strict=False):
+            self._keeps_parts(self.strong_dtype(a), d)
         return Loop(tuple(known[: ufunc.nin]), known[ufunc.nin])
 
-    def elementwise(self, name: str, *args: Abstract, dtype: DType | None = None, checked: bool = False) -> Abstract:
+    def elementwise(
+        self, name: str, *args: Abstract, dtype: DType | None = None, checked: bool = False, casting: str = "same_kind"
+    ) -> Abstract:
         """Apply the ufunc row `name` with NumPy's promotion and broadcasting.
 
         A NumPy scalar where every operand is a scalar or of rank 0, else a fresh array. `checked`: an integer result that
@@ -406,7 +421,7 @@ class TypedBuilder:
         """
         row = self.table[name]
         assert row.ufunc is not None
-        loop = self.resolve(row.ufunc, args, dtype)
+        loop = self.resolve(row.ufunc, args, dtype, casting)
         if loop is None:
             return Static(np.float64(0))
         if name in _COMPARISONS:
@@ -742,15 +757,18 @@ class TypedBuilder:
 
     def empty(self, shape: Sequence[Dim], dtype: DType, layout: Layout = "C") -> Value:
         """A fresh array, its elements not set; ValueError at run time for a negative size."""
-        return self.add("empty", (), ArrayType(dtype, self._lengths(shape, dtype), layout))
+        return self.add("empty", (), ArrayType(dtype, self.lengths(shape, dtype), layout))
 
-    def _lengths(self, shape: Sequence[Dim], dtype: DType) -> tuple[Dim, ...]:
-        """The sizes of a new array, checked not to be negative and not to be too large."""
+    def lengths(self, shape: Sequence[Dim], dtype: DType, negative: str = "negative dimensions are not allowed") -> tuple[Dim, ...]:
+        """The sizes of a new array, checked not to be negative and not to be too large; 0 where they are known to be so."""
         for d in shape:
-            self.check("ge", d, 0, "ValueError", "negative dimensions are not allowed")
-        lengths = tuple(max(d, 0) if isinstance(d, int) else d for d in shape)
-        self.check_size(lengths, dtype)
-        return lengths
+            self.check("ge", d, 0, "ValueError", negative)
+        sizes = tuple(max(d, 0) if isinstance(d, int) else d for d in shape)
+        if math.prod(d for d in sizes if isinstance(d, int) and d) * dtype.size >= 2**63:  # beside a size of 0, too
+            self.fail("ValueError", _TOO_BIG)
+            return tuple(0 for _ in sizes)
+        self.check_size(sizes, dtype)
+        return sizes
 
     def check_size(self, shape: Sequence[Dim], dtype: DType) -> None:
         """ValueError where an array of a shape that integers of the user's make would be more than can be addressed: also where
@@ -762,7 +780,7 @@ class TypedBuilder:
 
     def full(self, shape: Sequence[Dim], fill: Abstract, dtype: DType, layout: Layout = "C") -> Value:
         """A fresh array of one value (a scalar), converted as assignment converts it."""
-        lengths = self._lengths(shape, dtype)
+        lengths = self.lengths(shape, dtype)
         scalar = self.in_range(fill, dtype)
         if isinstance(scalar.type, ArrayType):
             scalar = self.load(scalar)
@@ -770,7 +788,7 @@ class TypedBuilder:
 
     def iota(self, length: Dim, start: Abstract, step: Abstract, dtype: DType) -> Value:
         """start + k * step for k in range(length), computed in `dtype` (f16 in f32); start and step are scalars."""
-        self.check_size((length,), dtype)
+        (length,) = self.lengths((length,), dtype)
         scalars = [self.cast_scalar(self.value(s), ScalarType(dtype)) for s in (start, step)]
         return self.add("iota", scalars, ArrayType(dtype, (length,)))
 

@@ -75,7 +75,8 @@ def _call(s: Specialiser, frame: Frame, op: Op, operands: list[Abstract], after:
 
 def _is_loop(s: Specialiser, function: Any, args: list[Abstract]) -> bool:
     """Whether a builtin runs over something whose items are not each known."""
-    return function in (sum, any, all) and len(args) in (1, 2) and (s.b.is_array(args[0]) or isinstance(args[0], (Range, Mapped)))
+    taken = len(args) == 1 or (len(args) == 2 and function is sum)
+    return function in (sum, any, all) and taken and (s.b.is_array(args[0]) or isinstance(args[0], (Range, Mapped)))
 
 
 class Traced:

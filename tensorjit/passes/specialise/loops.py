@@ -19,7 +19,7 @@ from tensorjit.passes.specialise.join import all_types, all_values, fill_all
 from tensorjit.passes.specialise.loop_else import without_else
 from tensorjit.passes.specialise.operators import compare, truth
 from tensorjit.passes.specialise.peel import build_loop
-from tensorjit.passes.specialise.settle import Built, Loop, Values, turned
+from tensorjit.passes.specialise.settle import Built, Loop, Values, collects, turned
 from tensorjit.passes.specialise.state import Frame, LoopState, Outcome, Rest, Specialiser
 
 MAX_UNROLL = 4096
@@ -43,6 +43,9 @@ def for_(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
     if few or isinstance(iterable, (Sequence_, Static)):
         return _unrolled(loop, 0, values, frame, after)
     if not isinstance(length, int) or length > MAX_SHORT:
+        if (problem := collects(loop)) is not None:
+            s.problem(Refusal(problem))
+            return poisoned(op)
         return build_loop(loop, values, 0, loop.frame, after)
     return _short(loop, values, frame, after)
 

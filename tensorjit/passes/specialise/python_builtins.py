@@ -10,39 +10,47 @@ import numpy as np
 
 from tensorjit.config import is_scripting, is_tracing
 from tensorjit.ir import dims
-from tensorjit.ir.dtypes import F64
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import PY_BOOL, ArrayType, ScalarType
-from tensorjit.ops.abstract import Abstract, Mapped, Range, Sequence_, Slice, Static, SymInt, is_static, of
+from tensorjit.ops.abstract import Abstract, Mapped, Poison, Range, Sequence_, Slice, Static, SymInt, is_static, of
 from tensorjit.ops.words import describe
 from tensorjit.passes.specialise import operators, strings
 from tensorjit.passes.specialise.iteration import iteration
 from tensorjit.passes.specialise.rows import row_call
 from tensorjit.passes.specialise.state import Specialiser
 
+Builtin = Callable[[Specialiser, list[Abstract], dict[str, Abstract]], Abstract]
+_MANY = 1 << 62
 _COMPENSATED = sum([0.1] * 10) == 1.0  # since Python 3.12; a sum of two is the same either way
 
 
 def _range(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     one, zero = Static(1), Static(0)
-    if keywords or not 1 <= len(args) <= 3:
-        s.b.refuse("range takes one to three arguments")
-    args = [s.b.call("py_int", a) if isinstance(a, Value) and a.type == PY_BOOL else a for a in args]
-    for a in args:
-        if (isinstance(a, Static) and not isinstance(a.value, (int, np.integer))) or (
-            isinstance(a, Value) and getattr(a.type, "dtype", F64).kind not in "iu"
-        ):
-            s.b.fail("TypeError", f"'{_type_name(a)}' object cannot be interpreted as an integer")
-            return Range(zero, zero, one)
+    whole = [_integer(s, a) for a in args]
+    if None in whole:
+        return Range(zero, zero, one)
+    args = [a for a in whole if a is not None]
     return Range(zero, args[0], one) if len(args) == 1 else Range(args[0], args[1], args[2] if len(args) == 3 else one)
 
 
-def _type_name(x: Abstract) -> str:
-    if isinstance(x, Static):
-        return type(x.value).__name__
+def _integer(s: Specialiser, x: Abstract) -> Abstract | None:
+    """A number as Python's `operator.index` gives it; TypeError at run time, and None, for what is no integer."""
+    if isinstance(x, Static) and isinstance(x.value, (int, np.integer)):
+        return Static(int(x.value))
+    if isinstance(x, Value) and isinstance(x.type, ArrayType) and not x.type.rank:
+        x = s.b.load(x)
     if isinstance(x, Value) and isinstance(x.type, ScalarType):
-        return str(x.type) if x.type.python else x.type.dtype.numpy.name
-    return "numpy.ndarray"
+        if x.type == PY_BOOL:
+            whole: Abstract = s.b.call("py_int", x)
+            return whole
+        if x.type.dtype.kind in "iu":
+            return x if x.type.python else s.b.int_of(s.b.dim(x))
+    elif isinstance(x, SymInt):
+        return x
+    kind = python_type(s, x)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    s.b.fail("TypeError", f"'{name}' object cannot be interpreted as an integer")
+    return None
 
 
 def _len(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
@@ -69,10 +77,8 @@ def _range_length(s: Specialiser, x: Range) -> Abstract:
 def _mapped(kind: str) -> Callable[..., Abstract]:
     def build(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
         if kind == "enumerate":
-            start = keywords.pop("start", args[1] if len(args) > 1 else Static(0))
-            args = [args[0], start]
-        if keywords:
-            s.b.refuse(f"{kind} with the keyword {next(iter(keywords))!r}")
+            start = _integer(s, keywords.pop("start", args[1] if len(args) > 1 else Static(0)))
+            args = [args[0], Static(0) if start is None else start]
         if kind == "reversed" and isinstance(args[0], Sequence_):
             return Sequence_(args[0].items[::-1], args[0].is_list)
         if kind != "reversed" and all(isinstance(a, Sequence_) for a in args[: 1 if kind == "enumerate" else None]):
@@ -86,8 +92,8 @@ def _static_mapped(s: Specialiser, kind: str, args: list[Abstract]) -> Abstract:
     columns = [a.items for a in args if isinstance(a, Sequence_)]
     if kind == "zip":
         return Sequence_(tuple(Sequence_(row) for row in zip(*columns, strict=False)))
-    start = s.b.static(args[1], "the start of enumerate")
-    return Sequence_(tuple(Sequence_((Static(k + start), x)) for k, x in enumerate(columns[0])))
+    start = s.b.dim(args[1])
+    return Sequence_(tuple(Sequence_((s.b.int_of(start + k), x)) for k, x in enumerate(columns[0])))
 
 
 def _sequence(is_list: bool) -> Callable[..., Abstract]:
@@ -173,8 +179,6 @@ def _extreme(name: str, function: Callable[..., Any]) -> Callable[..., Abstract]
     """min and max of Python numbers: the first of equals, by comparisons."""
 
     def build(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
-        if keywords:
-            s.b.refuse(f"{name} with the keyword {next(iter(keywords))!r}")
         items = args
         if len(args) == 1:
             if isinstance(args[0], Value) and isinstance(args[0].type, ArrayType) and args[0].type.rank == 1:
@@ -282,6 +286,23 @@ def _string(conversion: str) -> Callable[..., Abstract]:
     return build
 
 
+def _taking(low: int, high: int, function: Any, rule: Builtin, named: tuple[str, ...] = ()) -> Builtin:
+    """A function of Python's that takes `low` to `high` arguments, some by name: its own TypeError for another number."""
+
+    def build(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
+        if others := [name for name in keywords if name not in named]:
+            s.b.refuse(f"{function.__name__} with the keyword {others[0]!r}")
+        if low <= len(args) and len(args) + len(keywords) <= high:
+            return rule(s, args, keywords)
+        try:
+            function(*(None for _ in args))
+        except TypeError as error:
+            s.b.fail("TypeError", str(error))
+        return Poison()
+
+    return build
+
+
 def _print(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     s.b.refuse(
         "print inside a compiled function is not compiled yet",
@@ -290,31 +311,31 @@ def _print(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) 
 
 
 BUILTINS: Mapping[Any, Callable[..., Abstract]] = {
-    builtins.range: _range,
-    builtins.len: _len,
-    builtins.enumerate: _mapped("enumerate"),
-    builtins.zip: _mapped("zip"),
-    builtins.reversed: _mapped("reversed"),
-    builtins.tuple: _sequence(False),
-    builtins.list: _sequence(True),
-    builtins.isinstance: _isinstance,
-    builtins.type: _type,
-    builtins.int: _number("py_int", int),
-    builtins.float: _number("py_float", float),
-    builtins.complex: _number("py_complex", complex),
-    builtins.bool: _number("py_bool", bool),
-    builtins.abs: _by_row("absolute", "py_abs", abs),
-    builtins.round: _by_row("round", "py_round", round),
+    builtins.range: _taking(1, 3, range, _range),
+    builtins.len: _taking(1, 1, len, _len),
+    builtins.enumerate: _taking(1, 2, enumerate, _mapped("enumerate"), ("start",)),
+    builtins.zip: _taking(0, _MANY, zip, _mapped("zip")),
+    builtins.reversed: _taking(1, 1, reversed, _mapped("reversed")),
+    builtins.tuple: _taking(0, 1, tuple, _sequence(False)),
+    builtins.list: _taking(0, 1, list, _sequence(True)),
+    builtins.isinstance: _taking(2, 2, isinstance, _isinstance),
+    builtins.type: _taking(1, 1, type, _type),
+    builtins.int: _taking(0, 2, int, _number("py_int", int)),
+    builtins.float: _taking(0, 1, float, _number("py_float", float)),
+    builtins.complex: _taking(0, 2, complex, _number("py_complex", complex)),
+    builtins.bool: _taking(0, 1, bool, _number("py_bool", bool)),
+    builtins.abs: _taking(1, 1, abs, _by_row("absolute", "py_abs", abs)),
+    builtins.round: _taking(1, 2, round, _by_row("round", "py_round", round), ("ndigits",)),
     builtins.pow: _by_row("power", "py_pow", pow),
-    builtins.divmod: _by_row("divmod", "py_divmod", divmod),
-    builtins.min: _extreme("min", min),
-    builtins.max: _extreme("max", max),
-    builtins.sum: _sum,
-    builtins.any: _any_all("any"),
-    builtins.all: _any_all("all"),
+    builtins.divmod: _taking(2, 2, divmod, _by_row("divmod", "py_divmod", divmod)),
+    builtins.min: _taking(1, _MANY, min, _extreme("min", min)),
+    builtins.max: _taking(1, _MANY, max, _extreme("max", max)),
+    builtins.sum: _taking(1, 2, sum, _sum, ("start",)),
+    builtins.any: _taking(1, 1, any, _any_all("any")),
+    builtins.all: _taking(1, 1, all, _any_all("all")),
     builtins.str: _string("s"),
     builtins.repr: _string("r"),
-    builtins.slice: _slice,
+    builtins.slice: _taking(1, 3, slice, _slice),
     builtins.print: _print,
     is_scripting: lambda s, args, keywords: Static(True),
     is_tracing: lambda s, args, keywords: Static(False),

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from tensorjit.ir import dims
-from tensorjit.ir.dims import Dim
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
 from tensorjit.ops.opdef import Loop, OpDef
+from tensorjit.ops.outputs import broadcastable_output
 from tensorjit.ops.typed import TypedBuilder
 from tensorjit.passes.specialise.state import Specialiser
 
@@ -57,7 +56,7 @@ def _ufunc_call(s: Specialiser, row: OpDef, args: list[Abstract], keywords: dict
     if isinstance(out, Static) and out.value is None:
         if masked:
             b.refuse(f"{row.name} with where= and without out= leaves elements undefined", "pass out=")
-        return b.elementwise(row.name, *args, dtype=dtype)
+        return b.elementwise(row.name, *args, dtype=dtype, casting=casting)
     return into(s, row.name, args, out, where if masked else None, dtype, casting)
 
 
@@ -79,7 +78,7 @@ def into(
         return out
     row = b.table[name]
     assert row.ufunc is not None
-    loop = b.resolve(row.ufunc, args, dtype)
+    loop = b.resolve(row.ufunc, args, dtype, casting)
     if loop is None:
         return out
     if not np.can_cast(loop.output.numpy, out.type.dtype.numpy, casting):  # type: ignore[arg-type]
@@ -97,7 +96,7 @@ def into(
         shape = b.broadcast_shapes(given) if result is None else b.shape_of(result)
     finally:  # a refusal lets the rest of the function be looked at
         b.output = ()
-    if not _broadcastable_output(b, given, shape, out.type.shape):
+    if not broadcastable_output(b, given, shape, out.type.shape):
         return out
     if where is not None:
         result = b.where(where, b.loop(name, _spared(b, row, args, loop, where), loop), out)
@@ -120,31 +119,6 @@ def _spared(b: TypedBuilder, row: OpDef, args: Sequence[Abstract], loop: Loop, w
 
 
 _RAISE_OF_INTEGERS = frozenset({"floor_divide", "remainder", "fmod"})
-
-
-def _broadcastable_output(b: TypedBuilder, given: Sequence[tuple[Dim, ...]], shape: tuple[Dim, ...], out: tuple[Dim, ...]) -> bool:
-    """Check what ufuncs want of `out`: the inputs fit into it, without `out` itself being stretched."""
-    tail = shape[len(shape) - len(out) :] if len(shape) > len(out) else shape
-    shown = [*given, out]
-    for d, t in zip(tail, out[len(out) - len(tail) :], strict=True):
-        if d != 1 and t != 1 and not b.same(d, t) and not (dims.can_be_one(d) or dims.can_be_one(t)):
-            text = f"operands could not be broadcast together with shapes {' '.join(map(_shape_text, shown))} "
-            b.check("eq", d, t, "ValueError", text, [x for g in shown for x in g])
-    whole = [*shape[: len(shape) - len(tail)], *(d if t == 1 else t for d, t in zip(tail, out, strict=False))]
-    text = "non-broadcastable output operand with shape {} doesn't match the broadcast shape {}"
-    text, sizes = text.format(_shape_text(out), _shape_text(whole)), (*out, *whole)
-    if len(shape) > len(out):
-        b.fail("ValueError", text, sizes)
-        return False
-    for d, t in zip(tail, out[len(out) - len(tail) :], strict=True):
-        if t == 1 and d != 1:
-            b.check("eq", d, 1, "ValueError", text, sizes)
-    return b.dead is not b.builder
-
-
-def _shape_text(shape: Sequence[Dim]) -> str:
-    """A shape as NumPy's messages show it, its sizes to be filled in."""
-    return f"({','.join('{}' for _ in shape)}{',' if len(shape) == 1 else ''})"
 
 
 def as_operand(s: Specialiser, x: Abstract) -> Abstract:

@@ -283,6 +283,13 @@ def some_turns_keep(loop: Loop, start: tuple[Template, ...], first: Dim) -> bool
     return any(kept) and (not all(kept) or bool(state.breaks))
 
 
+def collects(loop: Loop) -> Problem | None:
+    """What to say of the loop of a list comprehension, whose list grows in every turn: found out by building the body, again and
+    again in those around it, it would take minutes."""
+    grown = next((op for op in loop.body.ops if op.name == "list_append"), None)
+    return None if grown is None else Problem(*_grows("", "a list", loop.op.loc))
+
+
 def unsettled(loop: Loop, start: tuple[Template, ...], first: Dim) -> Problem | None:
     """What to say of a loop whose types do not settle: which variable differs after a turn. None where the body itself was refused,
     which its problems say."""
@@ -304,14 +311,22 @@ def unsettled(loop: Loop, start: tuple[Template, ...], first: Dim) -> Problem | 
 
 
 def _changes(name: str, before: Abstract, after: Abstract, loc: Loc | None) -> tuple[str, Loc | None, str]:
-    variable = f"`{name}`" if name else "a variable"
+    variable = _variable(name)
     one, other = describe(before), describe(after)
     if one == other and isinstance(before, Value) and isinstance(before.type, ArrayType):
         text = f"{variable} of this loop is {one} whose lengths may change from turn to turn"
         return text, loc, f"where they stay, write {name or 'x'}[:] = ...; to collect values, make the array before the loop"
     if one == other and isinstance(before, Sequence_):
-        return f"{variable} of this loop is {one} that grows from turn to turn", loc, "make an array before the loop, and fill it"
+        return _grows(name, one, loc)
     return f"{variable} of this loop changes its type from turn to turn: {one}, then {other}", loc, "give it one type before the loop"
+
+
+def _grows(name: str, what: str, loc: Loc | None) -> tuple[str, Loc | None, str]:
+    return f"{_variable(name)} of this loop is {what} that grows from turn to turn", loc, "make an array before the loop, and fill it"
+
+
+def _variable(name: str) -> str:
+    return f"`{name}`" if name else "a variable"
 
 
 # -- with exits into other versions ----------------------------------------------------------------------------
