@@ -199,7 +199,7 @@ class ScriptFunction(NativeCallable):
         """The arguments of a bound call, to be passed on."""
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
-        for (name, parameter), value in zip(self._signature.parameters.items(), bound.values, strict=True):
+        for (name, parameter), value in zip(self._signature.parameters.items(), bound.values, strict=False):  # but for **keywords
             if parameter.kind is parameter.VAR_POSITIONAL:
                 args += value
             elif parameter.kind is parameter.KEYWORD_ONLY:
@@ -217,7 +217,10 @@ class ScriptFunction(NativeCallable):
         for k, (name, parameter) in enumerate(self._signature.parameters.items()):
             by_name[name] = k
             if parameter.kind is parameter.VAR_KEYWORD:
-                raise UnsupportedError([Problem(f"**{name} is not compiled")])
+                if name in bound.arguments:
+                    problem = Problem(f"the keywords of **{name} are not compiled", None, "name the keyword parameters")
+                    raise UnsupportedError([problem])
+                continue  # the last of all
             if name in bound.arguments:
                 values.append(bound.arguments[name])
             elif parameter.kind is parameter.VAR_POSITIONAL:

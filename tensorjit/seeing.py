@@ -77,6 +77,8 @@ def _guarded(guard: Guard) -> str:
 
 def _is_news(source: Source, told: Collection[object]) -> bool:
     """Whether a guard says more than that an object is itself, or of the class that it is read as."""
+    if source.kind == "of function" and source.name == "__code__":
+        return False
     return source.kind != "constant" and not (source.kind == "what" and source.container.key in told)
 
 

@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import itertools
+import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from tensorjit.compiler import Executable, Source
 from tensorjit.config import Options
 from tensorjit.errors import CompileError, FallbackWarning, GuardError, TensorJitError, TracingCheckError
 from tensorjit.frontend import trace
+from tensorjit.ir.graph import Graph
 from tensorjit.passes.specialise import Names
 from tensorjit.passes.specialise import Traced as InlinedTrace
 from tensorjit.runtime.fpstatus import caller_level
@@ -48,8 +50,9 @@ class Traced(ScriptFunction):
         self._tree = tree
         self._checked = checked  # whether each path is held to the function when it is recorded
         self._traced: Source | None = None
-        self._inlined: tuple[trace.TraceTree, InlinedTrace] | None = None
+        self._inlined: InlinedTrace | None = None
         self._warned = False
+        self._forms = trace.forms_of(function)
         if tree is not None:
             self._signature = trace.signature_of(function, len(tree.parameters))
 
@@ -74,13 +77,13 @@ class Traced(ScriptFunction):
             return recorded is not before
 
     def _keep(self, tree: trace.TraceTree | None) -> None:
-        self._tree, self._traced = tree, None
+        self._tree, self._traced, self._inlined = tree, None, None
         note_recording()
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Within it, a path is recorded and compiled, or else forgotten: all paths are compiled together, so that one which cannot
-        be would stand against every later version."""
+        """Within it, a path is recorded, checked and compiled, or else forgotten: all paths are compiled together, so that one which
+        cannot be would stand against every later version."""
         with self._lock:
             before = self._tree
             try:
@@ -119,16 +122,11 @@ class Traced(ScriptFunction):
 
     def _record_checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Record a path; where the function does otherwise when it is run again, TracingCheckError, and the path is not kept."""
-        with self._lock:
-            before = self._tree
-            try:
-                if self.record(args, kwargs) and self._checked and self._tree is not None:
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")
-                        trace.check_path(self.__wrapped__, args, kwargs, self._tree, self._captured())
-            except BaseException:
-                self._tree, self._traced = before, None
-                raise
+        with self._all_or_nothing():
+            if self.record(args, kwargs) and self._checked and self._tree is not None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    trace.check_path(self.__wrapped__, args, kwargs, self._tree, self._captured())
 
     def _source(self) -> Source:
         if self._traced is None:
@@ -146,7 +144,24 @@ class Traced(ScriptFunction):
         names = Names(self.__name__, getattr(self.__wrapped__, "__globals__", {}), arrays=tree.captures)
         parameters = enumerate(self._signature.parameters.values())
         defaults = {k: p.default for k, p in parameters if p.default is not inspect.Parameter.empty}
-        return Source(tree.to_graph(self.__name__, kinds=kinds), names, defaults)
+        return Source(tree.to_graph(self.__name__, kinds=kinds, quiet=True), names, defaults)
+
+    @property
+    def graph(self) -> Graph:
+        """The generic graph of all paths, but for what is looked at of the functions themselves."""
+        self._source()
+        assert self._tree is not None
+        return self._tree.to_graph(self.__name__)
+
+    def _renew(self) -> None:
+        """A function that was given another code, or other defaults, may have another signature."""
+        forms = trace.forms_of(self.__wrapped__)
+        if len(forms) == len(self._forms) and all(map(operator.is_, forms, self._forms)):
+            return
+        with self._lock:
+            self._forms, self._signature = forms, trace.signature_of(self.__wrapped__, 0)
+            same = self._tree is not None and self._tree.parameters == trace.parameters_of(self._signature)
+            self._keep(self._tree if same else None)
 
     # -- calls that no path serves -------------------------------------------------------------------------------
 
@@ -181,6 +196,10 @@ class Traced(ScriptFunction):
         except _NotRecorded as error:
             raised = error.raised or GuardError(str(error))
         raise raised
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
+        self._renew()
+        return super()._bind(args, kwargs)
 
     def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
         with self._all_or_nothing():
@@ -246,12 +265,14 @@ class Traced(ScriptFunction):
         return type(self)(function, self._options, self._strict, tree, self._checked)
 
     def __tensorjit_function__(self) -> Any:
+        self._renew()
         if self._tree is None:
             raise self._nothing_recorded()
-        if self._inlined is None or self._inlined[0] is not self._tree:
+        if self._inlined is None:
             source = self._source_of(self._tree, kinds=True)
-            self._inlined = (self._tree, InlinedTrace(source.graph, source.names, self._signature))
-        return self._inlined[1]
+            kept = [p for p in self._signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+            self._inlined = InlinedTrace(source.graph, source.names, self._signature.replace(parameters=kept))
+        return self._inlined
 
 
 class _NotRecorded(GuardError):

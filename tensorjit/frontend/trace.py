@@ -23,8 +23,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import FunctionType, MappingProxyType, MethodType
 from typing import Any, Final, final
 
 import numpy as np
@@ -43,6 +43,7 @@ from tensorjit.frontend.tracing.tree import Kind, Parameters, Path, Root, TraceT
 from tensorjit.records import dataclass
 
 __all__ = [
+    "DEFAULT",
     "Recording",
     "TraceTree",
     "Tracer",
@@ -51,7 +52,9 @@ __all__ = [
     "check_path",
     "check_repeat",
     "compare",
+    "forms_of",
     "is_tracing",
+    "parameters_of",
     "record",
     "root_of",
     "root_of_values",
@@ -68,6 +71,21 @@ _KINDS: Final[Mapping[Any, str]] = MappingProxyType(
     }
 )
 _REFUSED = (dict, set, bytearray, memoryview)
+
+
+@final
+class _Default:
+    """Stands for the default of a parameter that a call leaves to it, where that can change: the function reads it, and each
+    call reads it again."""
+
+    def __repr__(self) -> str:
+        return "default"
+
+    def __reduce__(self) -> str:
+        return "DEFAULT"
+
+
+DEFAULT: Final = _Default()
 
 
 @final
@@ -193,22 +211,22 @@ def _bind(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     signature = signature_of(function, len(args))
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
-    parameters: list[tuple[str, str, bool]] = []
-    values: list[Any] = []
     for name, parameter in signature.parameters.items():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            if bound.arguments[name]:
-                raise _refused(f"the keywords of **{name} are traced", "name the keyword parameters")
-            continue
-        has_default = parameter.default is not parameter.empty
-        parameters.append((name, _KINDS[parameter.kind], has_default))
-        values.append(bound.arguments[name])
-    return tuple(parameters), values
+        if parameter.kind is parameter.VAR_KEYWORD and bound.arguments[name]:
+            raise _refused(f"the keywords of **{name} are traced", "name the keyword parameters")
+    parameters = parameters_of(signature)
+    return parameters, [bound.arguments[name] for name, _, _ in parameters]
+
+
+def parameters_of(signature: inspect.Signature) -> Parameters:
+    """The parameters of the graph: of all but **keywords, which must be empty."""
+    given = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    return tuple((p.name, _KINDS[p.kind], p.default is not p.empty) for p in given)
 
 
 def signature_of(function: Callable[..., Any], count: int) -> inspect.Signature:
     """The signature of a callable; a ufunc has its inputs, and a callable that does not know its own has
-    `count` parameters.
+    `count` parameters. What can change among the defaults is DEFAULT.
 
     >>> signature_of(np.hypot, 2)
     <Signature (x0, x1, /)>
@@ -221,18 +239,52 @@ def signature_of(function: Callable[..., Any], count: int) -> inspect.Signature:
         count = ufunc.nin - given
     else:
         try:
-            return inspect.signature(function, follow_wrapped=False)
+            found = inspect.signature(function, follow_wrapped=False)
         except (TypeError, ValueError):
             pass
+        else:
+            return found.replace(parameters=list(_with_defaults(found.parameters.values())))
     names = [f"x{k}" for k in range(count)]
     return inspect.Signature([inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in names])
+
+
+def _with_defaults(parameters: Iterable[inspect.Parameter]) -> Iterator[inspect.Parameter]:
+    left = False  # behind one that has no name to be given by, none can be given
+    for p in parameters:
+        left = p.default is not p.empty and (_can_change(p.default) or (left and p.kind is p.POSITIONAL_ONLY))
+        yield p.replace(default=DEFAULT) if left else p
+
+
+def _can_change(default: Any) -> bool:
+    if isinstance(default, tuple):
+        return any(map(_can_change, default))
+    return isinstance(default, (np.ndarray, list, *_REFUSED))
+
+
+def forms_of(function: Any) -> tuple[Any, ...]:
+    """What a callable's signature depends on and can be changed in place: compared by identity.
+
+    >>> forms_of(signature_of)[0] is signature_of.__code__
+    True
+    """
+    if isinstance(function, functools.partial):
+        return forms_of(function.func)
+    if isinstance(function, MethodType):
+        return forms_of(function.__func__)
+    if isinstance(function, FunctionType):
+        return (function.__code__, function.__defaults__, *(function.__kwdefaults__ or {}).values())
+    call = inspect.getattr_static(type(function), "__call__", None)
+    return forms_of(call) if isinstance(call, FunctionType) else ()
 
 
 def _call(function: Callable[..., Any], parameters: Parameters, values: Sequence[Any]) -> Any:
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
+    left = False  # one is left to its default: those behind it are given by name
     for (name, kind, _), value in zip(parameters, values, strict=True):
-        if kind == "keyword_only":
+        if value is DEFAULT:
+            left = True
+        elif kind == "keyword_only" or (left and kind == "positional"):
             kwargs[name] = value
         elif kind == "var_positional":
             args += value
@@ -312,7 +364,7 @@ def _check_result(recorder: Recorder, x: Any) -> None:
 
 def _static(substitute: Substitute, value: Any, name: str) -> Any:
     """What stands for an object among the arguments."""
-    if isinstance(value, Tracer):
+    if isinstance(value, Tracer) or value is DEFAULT:
         return value
     if type(value) in (tuple, list):
         return type(value)(_static(substitute, item, name) for item in value)

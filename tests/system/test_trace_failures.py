@@ -119,7 +119,7 @@ STAGES = [
     (frontend, "_bind"), (frontend, "_wrap"), (frontend, "_call"), (frontend, "_check_result"), (frontend.TraceTree, "add"),
     (substitute.Substitute, "callable"), (substitute.Substitute, "finish"), (substitute.Substitute, "value"),
     (recorder.Recorder, "wrap"), (recorder.Recorder, "lift"), (recorder.Recorder, "guard"), (recorder.Recorder, "check_captures"),
-    (marks, "_functions"), (tree, "_kept"), (compiler, "specialise"), (compiler, "run_passes"), (compiler, "native"),
+    (marks, "_functions"), (tree.TraceTree, "to_graph"), (compiler, "specialise"), (compiler, "run_passes"), (compiler, "native"),
 ]  # fmt: skip
 
 

@@ -184,6 +184,9 @@ class Layout:
     tuple_items: int
     list_items: int  # the address of the items
     cell_content: int
+    function_code: int
+    function_defaults: int
+    function_kwdefaults: int
     scalar_value: int  # of a NumPy scalar object
     array_data: int
     array_rank: int
@@ -207,6 +210,9 @@ def _expected_layout() -> Layout:
         tuple_items=tuple.__basicsize__,
         list_items=header + 8,
         cell_content=header,
+        function_code=header + 32,
+        function_defaults=header + 40,
+        function_kwdefaults=header + 48,
         scalar_value=header,
         array_data=header,
         array_rank=header + 8,
@@ -245,6 +251,13 @@ def _check_python(layout: Layout) -> None:
     cell = (lambda: number).__closure__
     assert cell is not None
     _check("cell content", _pointer(id(cell[0]) + layout.cell_content), id(number))
+
+    def function(first: object = pair, *, second: object = point) -> None:
+        pass
+
+    _check("code of a function", _pointer(id(function) + layout.function_code), id(function.__code__))
+    _check("defaults of a function", _pointer(id(function) + layout.function_defaults), id(function.__defaults__))
+    _check("keyword defaults", _pointer(id(function) + layout.function_kwdefaults), id(function.__kwdefaults__))
 
 
 def _check_scalars(layout: Layout) -> None:

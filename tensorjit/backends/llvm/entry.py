@@ -32,6 +32,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
+from types import FunctionType
 from typing import Any, Literal, final
 
 import numpy as np
@@ -425,6 +426,8 @@ class _Checker:
                 return host.call("tj_py_PyDict_GetItemWithError", host.constant(source.container), self._name(name))
             case "attribute":
                 return self._get_attribute(self._find_present(source.container), self._name(name))
+            case "of function":
+                return self._part_of_function(source)
         owner = self._find_present(source.container)
         kind = {"list item": "PyList_Type", "tuple item": "PyTuple_Type", "dict item": "PyDict_Type"}[source.kind]
         host.guard(host.has_type(owner, host.python_object(kind)))
@@ -435,6 +438,13 @@ class _Checker:
         if source.kind == "list item":
             owner, start = host.load_field(owner, LAYOUT.list_items, PTR), 0
         return host.load_field(owner, start + 8 * name, PTR)
+
+    def _part_of_function(self, source: Source) -> ir.Value:
+        """Null where Python says None: a function without defaults."""
+        owner = self._find_present(source.container)
+        if source.container.kind != "constant":
+            self.host.guard(self.host.has_type(owner, self.host.constant(FunctionType)))
+        return self.host.load_field(owner, getattr(LAYOUT, f"function_{source.name.strip('_')}"), PTR)
 
     def _name(self, name: Any) -> ir.Value:
         return self.host.constant(sys.intern(name) if type(name) is str else name)

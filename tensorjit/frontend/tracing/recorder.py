@@ -274,7 +274,7 @@ class Recorder:
             self._guarded.add(source.key)
             if kind == "is":
                 self._number(Source("constant", found, getattr(found, "__name__", "object")))
-            self.guard(kind, self._emit_capture(source), found)
+            self.guard(kind, self._emit_capture(source), found, quiet=source.is_of_function)
 
     def _number(self, source: Source) -> int:
         if source.key not in self._numbers:
@@ -350,8 +350,8 @@ class Recorder:
 
     # -- guards ------------------------------------------------------------------------------------------------
 
-    def guard(self, kind: Any, index: int, found: Any, frame: FrameType | None = None) -> None:
-        self.items.append(Taken(Guard(kind, index, self.loc(frame)), found))
+    def guard(self, kind: Any, index: int, found: Any, frame: FrameType | None = None, quiet: bool = False) -> None:
+        self.items.append(Taken(Guard(kind, index, self.loc(frame), quiet), found))
 
     def taken(self, what: str, value: Any, hint: str = "") -> None:
         text = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."

@@ -26,6 +26,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableSequence, MutableSet
 from contextvars import ContextVar
+from itertools import starmap
 from threading import local
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final, Protocol, final
@@ -170,22 +171,40 @@ class Substitute:
             return known[1]
         if isinstance(function.__globals__, Globals) or not self._users(str(function.__globals__.get("__name__", ""))):
             return function
-        names, closure = function.__code__.co_freevars, function.__closure__
+        code, closure = self._code(function), function.__closure__
         fresh = [cell for cell in closure or () if id(cell) not in self._cells]
-        for name, cell in zip(names, closure or (), strict=True):
+        for name, cell in zip(code.co_freevars, closure or (), strict=True):
             if id(cell) not in self._cells:  # by identity: cells compare by what they hold
                 self._cells[id(cell)] = (name, cell, CellType(), MISSING)
         cells = closure and tuple(self._cells[id(cell)][2] for cell in closure)
-        made = FunctionType(function.__code__, self._space(function), function.__name__, None, cells)
+        made = FunctionType(code, self._space(function), function.__name__, None, cells)
         self._functions[id(function)] = (function, made)
         for cell in fresh:  # not before: one of them may hold the function
             self._fill(*self._cells[id(cell)])
-        made.__defaults__ = function.__defaults__ and tuple(self.constant(d, "a default") for d in function.__defaults__)
-        made.__kwdefaults__ = function.__kwdefaults__ and {k: self.constant(d, k) for k, d in function.__kwdefaults__.items()}
+        made.__defaults__ = tuple(starmap(self.value, self._defaults(function))) or None
+        made.__kwdefaults__ = {k: self.value(source, d) for k, source, d in self._kwdefaults(function)} or None
         made.__dict__.update({name: self._of_function(function, name) for name in function.__dict__})
         self._attributes.append((function, made, dict(made.__dict__)))
         made.__qualname__, made.__module__ = function.__qualname__, function.__module__
         return made
+
+    def _code(self, function: FunctionType) -> CodeType:
+        """What a function runs now: it can be given another code."""
+        code = function.__code__
+        self.same_object(_part(function, "__code__"), code)
+        return code
+
+    def _defaults(self, function: FunctionType) -> list[tuple[Source, Any]]:
+        """The defaults of positional parameters, and where each is read."""
+        found, source = function.__defaults__ or (), _part(function, "__defaults__")
+        if found:
+            self.kind(source, found)
+            self.fact(Source("length", source), len(found))  # the last of them is the last parameter's
+        return [(Source("tuple item", source, k), d) for k, d in enumerate(found)]
+
+    def _kwdefaults(self, function: FunctionType) -> list[tuple[str, Source, Any]]:
+        found, source = function.__kwdefaults__ or {}, _part(function, "__kwdefaults__")
+        return [(k, Source("dict item", source, k), d) for k, d in found.items()]
 
     def _of_function(self, function: FunctionType, name: str) -> Any:
         """An attribute of a function."""
@@ -373,12 +392,16 @@ class Substitute:
         if id(function) in self._scanned or not self._users(str(space.get("__name__", ""))):
             return
         self._scanned.add(id(function))
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        code = self._code(function)
+        for source, found in (*self._defaults(function), *(item[1:] for item in self._kwdefaults(function))):
+            if is_plain(found):
+                self.kind(source, found)
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             source = Source("cell", cell, name)
             found = source.find()
             if is_plain(found):
                 self.kind(source, found)
-        for name in sorted(_uses(function.__code__, "LOAD_GLOBAL")):
+        for name in sorted(_uses(code, "LOAD_GLOBAL")):
             found = space.get(name, MISSING)
             source = Source("global", space, name)
             if is_plain(found) and not name.startswith("__"):
@@ -437,6 +460,10 @@ def _packages(function: Any) -> set[str]:
     inner = function.__func__ if isinstance(function, MethodType) else function
     modules = [getattr(x, "__module__", None) or "" for x in (inner, type(getattr(function, "__self__", function)))]
     return {str(m).partition(".")[0] for m in modules} - {"numpy", "tensorjit"}
+
+
+def _part(function: FunctionType, name: str) -> Source:
+    return Source("of function", Source("constant", function, function.__name__), name)
 
 
 def _is_itself(name: str, value: Any) -> bool:

@@ -56,11 +56,13 @@ class Step:
 @final
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """A decision on a value: its truth, or that it equals or is what was found."""
+    """A decision on a value: its truth, or that it equals or is what was found. A `quiet` one asks whether a function is as it was
+    made, and is in no graph that is shown."""
 
     kind: Literal["truth", "equal", "is"]
     value: int
     loc: Loc | None = field(default=None, compare=False)
+    quiet: bool = field(default=False, compare=False)
 
 
 @final
@@ -129,10 +131,10 @@ class TraceTree:
         places = {source.key: source for source in (*self.changes, *changes)}
         return replace(self, roots=tuple(roots), captures=tuple(captures), changes=tuple(places.values()))
 
-    def to_graph(self, name: str, loc: Loc | None = None, kinds: bool = False) -> Graph:
+    def to_graph(self, name: str, loc: Loc | None = None, kinds: bool = False, quiet: bool = False) -> Graph:
         """All paths as one generic graph. With `kinds`, it checks the classes of all arguments: for callers that
-        have not asked `covers`."""
-        return _Emitter(self, kinds).graph(name, loc)
+        have not asked `covers`. With `quiet`, it has the quiet guards: to be run."""
+        return _Emitter(self, kinds, quiet).graph(name, loc)
 
 
 def identity(value: Any) -> tuple[Any, ...]:
@@ -257,9 +259,9 @@ def _described(item: Step | Guard | Taken | None) -> str:
 class _Emitter:
     """Makes the graph of a tree."""
 
-    def __init__(self, tree: TraceTree, kinds: bool = False) -> None:
+    def __init__(self, tree: TraceTree, kinds: bool, quiet: bool) -> None:
         self.tree = tree
-        self.kinds = kinds
+        self.kinds, self.quiet = kinds, quiet
         self.constants = {id(s.container): k for k, s in enumerate(tree.captures) if s.kind == "constant"}
         self.params = tuple(Value(name=name) for name, _, _ in tree.parameters)
         self.kept: dict[int, tuple[Step, ...]] = {}  # by the id of a node: its steps that something needs
@@ -279,6 +281,31 @@ class _Emitter:
         attrs = MappingProxyType({"parameters": self.tree.parameters, "doc": None})
         return Graph(name, b.block(), attrs, loc)
 
+    def _is_passed(self, node: Node) -> bool:
+        """Whether the guard at the end of a node is not shown."""
+        return node.guard is not None and node.guard.quiet and not self.quiet and len(node.branches) == 1
+
+    def _kept(self, root: Node) -> dict[int, tuple[Step, ...]]:
+        """The steps of each node, by its id, whose values are needed there or further down. A number means one value on one path
+        and another on the next: what a path needs is asked of that path alone, or an op would be kept there without its operands."""
+        nodes = [root]
+        for node in nodes:
+            nodes.extend(child for _, child in node.branches)
+        needed: dict[int, set[int | None]] = {}
+        kept: dict[int, tuple[Step, ...]] = {}
+        for node in reversed(nodes):  # those below come before it
+            used: set[int | None] = set().union(*(needed.pop(id(child)) for _, child in node.branches))
+            if not self._is_passed(node):
+                used.add(node.result if node.guard is None else node.guard.value)
+            steps = []
+            for step in reversed(node.steps):
+                if not step.droppable or step.result in used:
+                    used.discard(step.result)
+                    used.update(step.operands)
+                    steps.append(step)
+            needed[id(node)], kept[id(node)] = used, tuple(reversed(steps))
+        return kept
+
     def _conditions(self, root: Root) -> list[Condition]:
         """What must hold of the arguments."""
         others = [other for other, _ in self.tree.roots if other is not root]
@@ -289,7 +316,7 @@ class _Emitter:
 
     def _dispatch(self, b: Builder, conditions: Sequence[Condition], node: Node) -> None:
         if not conditions:
-            self.kept = _kept(node)
+            self.kept = self._kept(node)
             self._node(b, node, dict(enumerate(self.params)))
             return
         (k, indices, kind), *rest = conditions
@@ -346,7 +373,9 @@ class _Emitter:
             if len(node.branches) > 1:
                 self._branches(b, guard, node.branches, env)
                 return
-            ((found, node),) = node.branches
+            passed, ((found, node),) = self._is_passed(node), node.branches
+            if passed:
+                continue
             other = Builder()
             other.loc = b.loc
             _fail(other)
@@ -388,27 +417,6 @@ class _Emitter:
         results = b.add_multi(step.name, operands, types, attrs, loc=step.loc)
         if step.result is not None:
             env[step.result] = results[0]
-
-
-def _kept(root: Node) -> dict[int, tuple[Step, ...]]:
-    """The steps of each node, by its id, whose values are needed there or further down. A number means one value on one path
-    and another on the next: what a path needs is asked of that path alone, or an op would be kept there without its operands."""
-    nodes = [root]
-    for node in nodes:
-        nodes.extend(child for _, child in node.branches)
-    needed: dict[int, set[int | None]] = {}
-    kept: dict[int, tuple[Step, ...]] = {}
-    for node in reversed(nodes):  # those below come before it
-        used: set[int | None] = {node.result if node.guard is None else node.guard.value}
-        used.update(*(needed.pop(id(child)) for _, child in node.branches))
-        steps = []
-        for step in reversed(node.steps):
-            if not step.droppable or step.result in used:
-                used.discard(step.result)
-                used.update(step.operands)
-                steps.append(step)
-        needed[id(node)], kept[id(node)] = used, tuple(reversed(steps))
-    return kept
 
 
 def _kind_conditions(k: int, indices: tuple[int, ...], kind: Kind, others: Sequence[Kind], always: bool) -> list[Condition]:

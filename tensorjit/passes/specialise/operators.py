@@ -296,8 +296,8 @@ def _identical(b: TypedBuilder, x: Abstract, y: Abstract) -> bool:
         return True
     if isinstance(x, Static) and isinstance(y, Static):
         return x.value is y.value
-    if any(isinstance(s, Static) and (s.value is None or callable(s.value) or isinstance(s.value, str)) for s in (x, y)):
-        return False
+    if any(isinstance(s, Static) and not isinstance(s.value, (*_NUMBERS, np.generic)) for s in (x, y)):
+        return False  # what is no number is not one
     if isinstance(x, Value) and isinstance(y, Value) and isinstance(x.type, ArrayType) and isinstance(y.type, ArrayType):
         b.refuse("`is` between two arrays", "compare what they hold")
     if is_number(x) or is_number(y):

@@ -23,8 +23,9 @@ from tensorjit.passes.specialise.versions import Exits
 from tensorjit.records import dataclass
 
 SourceKind = Literal[
-    "global", "cell", "constant", "attribute", "list item", "tuple item", "dict item", "what", "length", "keys", "has", "same"
-]
+    "global", "cell", "constant", "attribute", "of function", "list item", "tuple item", "dict item", "what", "length", "keys", "has",
+    "same",
+]  # fmt: skip
 
 
 @final
@@ -53,6 +54,7 @@ class Source:
     cell          a closure's cell                      its content
     constant      any object, what to call it           the object
     attribute     a source, a name                      that attribute; it runs no code but GetAttr's
+    of function   a source of a function, a name        its `__code__`, `__defaults__` or `__kwdefaults__`
     ... item      a source, an index or a key           that item of a list, tuple or dict
     what          a source                              a number, string or dtype that it reads, of all else the class
     length        a source of a list, tuple or dict     its length
@@ -86,6 +88,11 @@ class Source:
         return (self.kind, owner, self.name.key if isinstance(self.name, Source) else self.name)
 
     @property
+    def is_of_function(self) -> bool:
+        """Whether it is a part of a function, or found in one."""
+        return self.kind == "of function" or (isinstance(self.container, Source) and self.container.is_of_function)
+
+    @property
     def shown(self) -> str:
         """As the user would write it.
 
@@ -103,6 +110,7 @@ _SHOWN: Final = {
     "cell": "{name}",
     "constant": "{name}",
     "attribute": "{owner}.{name}",
+    "of function": "{owner}.{name}",
     "list item": "{owner}[{name!r}]",
     "tuple item": "{owner}[{name!r}]",
     "dict item": "{owner}[{name!r}]",
@@ -167,6 +175,7 @@ _READ: Final[Mapping[str, Callable[[Source], Any]]] = {
     "cell": lambda source: source.container.cell_contents,
     "constant": lambda source: source.container,
     "attribute": lambda source: getattr(source.container.read(), source.name),
+    "of function": lambda source: getattr(source.container.read(), source.name),
     **dict.fromkeys(_OWNERS, _read_item),
     "what": _read_what,
     "length": lambda source: len(source.container.read()),
