@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import itertools
 import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -154,7 +153,8 @@ class Traced(ScriptFunction):
         return self._tree.to_graph(self.__name__)
 
     def _renew(self) -> None:
-        """A function that was given another code, or other defaults, may have another signature."""
+        """A function that was given another code, or other defaults, may have another signature; so may a partial of which the
+        keywords were changed."""
         forms = trace.forms_of(self.__wrapped__)
         if len(forms) == len(self._forms) and all(map(operator.is_, forms, self._forms)):
             return
@@ -166,7 +166,6 @@ class Traced(ScriptFunction):
     # -- calls that no path serves -------------------------------------------------------------------------------
 
     def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._read_signature()
         try:
             return super()._miss(args, kwargs)
         except _NotRecorded as error:
@@ -175,20 +174,6 @@ class Traced(ScriptFunction):
         if raised is not None:  # tracing itself stands against it
             raise raised
         return result
-
-    def _read_signature(self) -> None:
-        """The keywords of a partial may have been changed since; with other parameters, all is recorded again."""
-        function = self.__wrapped__
-        if type(function) is not functools.partial or self._tree is None:
-            return
-        with self._lock:
-            before, self._signature = self._signature, trace.signature_of(function, len(self._tree.parameters))
-            pairs = list(itertools.zip_longest(before.parameters.values(), self._signature.parameters.values()))
-            if any(a is None or b is None or _form(a) != _form(b) for a, b in pairs):
-                self.cache_clear()
-                self._tree = None
-            if any(a.default is not b.default for a, b in pairs if a is not None and b is not None):
-                self._traced = None
 
     def _examined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
         try:
@@ -200,6 +185,9 @@ class Traced(ScriptFunction):
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
         self._renew()
         return super()._bind(args, kwargs)
+
+    def _arguments(self, bound: Bound) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return trace.arguments_of(trace.parameters_of(self._signature), bound.values)
 
     def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
         with self._all_or_nothing():
@@ -281,10 +269,6 @@ class _NotRecorded(GuardError):
     def __init__(self, message: str, raised: Exception | None = None) -> None:
         super().__init__(message)
         self.raised = raised
-
-
-def _form(parameter: inspect.Parameter) -> tuple[Any, ...]:
-    return parameter.name, parameter.kind, parameter.default is parameter.empty
 
 
 def _name_of(function: Any) -> str:

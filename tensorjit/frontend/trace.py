@@ -48,6 +48,7 @@ __all__ = [
     "TraceTree",
     "Tracer",
     "TracerWarning",
+    "arguments_of",
     "check",
     "check_path",
     "check_repeat",
@@ -134,7 +135,8 @@ def record(
             substitute.signature_read(function)
             wrapped = [_wrap(recorder, v, k, k, copies) for k, v in enumerate(values)]
             given = [_static(substitute, w, name) for w, (name, _, _) in zip(wrapped, parameters, strict=True)]
-            returned = _call(substitute.callable(function), parameters, given)
+            arguments, keywords = arguments_of(parameters, given)
+            returned = substitute.callable(function)(*arguments, **keywords)
             substitute.finish()
             _check_result(recorder, returned)
             recorder.made.check_returned(returned)
@@ -268,7 +270,7 @@ def forms_of(function: Any) -> tuple[Any, ...]:
     True
     """
     if isinstance(function, functools.partial):
-        return forms_of(function.func)
+        return (*forms_of(function.func), *function.keywords, *function.keywords.values())
     if isinstance(function, MethodType):
         return forms_of(function.__func__)
     if isinstance(function, FunctionType):
@@ -277,7 +279,8 @@ def forms_of(function: Any) -> tuple[Any, ...]:
     return forms_of(call) if isinstance(call, FunctionType) else ()
 
 
-def _call(function: Callable[..., Any], parameters: Parameters, values: Sequence[Any]) -> Any:
+def arguments_of(parameters: Parameters, values: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call with these values of the parameters, to be passed on."""
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     left = False  # one is left to its default: those behind it are given by name
@@ -290,7 +293,7 @@ def _call(function: Callable[..., Any], parameters: Parameters, values: Sequence
             args += value
         else:
             args.append(value)
-    return function(*args, **kwargs)
+    return tuple(args), kwargs
 
 
 def _kind(value: Any) -> Kind:
