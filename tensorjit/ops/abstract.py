@@ -190,6 +190,11 @@ _CONSTANTS = frozenset({type(None), type(...), bool, int, float, complex, str, b
 _CONSTANT_KINDS = (np.generic, np.dtype, np.ufunc, np.finfo, np.iinfo, type, Enum, FunctionType, BuiltinFunctionType, ModuleType)
 
 
+def is_numpy_scalar(value: Any) -> bool:
+    """Whether a Python object is a NumPy scalar; one of a class of the user's that derives from one is an object of its own."""
+    return isinstance(value, np.generic) and type(value) is value.dtype.type
+
+
 def static_value(value: Abstract) -> Any:
     """The Python object of a value for which `is_static` holds."""
     if isinstance(value, Sequence_):

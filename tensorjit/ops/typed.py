@@ -21,9 +21,9 @@ from tensorjit.ir.dtypes import BOOL, I64, U64, DType, from_numpy
 from tensorjit.ir.graph import Builder, Op, Value
 from tensorjit.ir.kernel import Ref
 from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, Access, ArrayType, Layout, ScalarType, Type
-from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt, is_static, of, static_value
+from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt, is_numpy_scalar, is_static, of, static_value
 from tensorjit.ops.opdef import Loop, OpDef
-from tensorjit.ops.words import describe
+from tensorjit.ops.words import describe, plain_number
 from tensorjit.records import dataclass
 
 _WEAK: Mapping[str, type] = {"i": int, "f": float, "c": complex}
@@ -237,21 +237,21 @@ class TypedBuilder:
             if type(value) is int and not -(2**63) <= value < 2**63:
                 self.refuse(f"the integer {value} does not fit 64 bits")
             return self.add("const", (), _PY_TYPES[type(value)], value=value)
-        if isinstance(value, np.generic):
+        if is_numpy_scalar(value):
             dtype = from_numpy(value.dtype)
             if dtype is not None:
                 return self.add("const", (), ScalarType(dtype), value=value.item())
-        self.refuse(f"{value!r} cannot be used as a number")
+        self.refuse(f"{value!r} cannot be used as a number", plain_number(value))
 
     def constant_type(self, x: Abstract) -> ScalarType:
         """The type that a known number has as a `const` op."""
         if isinstance(x, Static):
             if type(x.value) in _PY_TYPES:
                 return _PY_TYPES[type(x.value)]
-            dtype = from_numpy(x.value.dtype) if isinstance(x.value, np.generic) else None
+            dtype = from_numpy(x.value.dtype) if is_numpy_scalar(x.value) else None
             if dtype is not None:
                 return ScalarType(dtype)
-        self.refuse(f"{describe(x)} is not a number")
+        self.refuse(f"{describe(x)} is not a number", plain_number(x))
 
     def truth(self, x: Abstract) -> Value:
         """bool(x) of a scalar, as a Python bool."""
@@ -277,11 +277,11 @@ class TypedBuilder:
                 return type(x.value)
             if type(x.value) is bool:
                 return BOOL
-            if isinstance(x.value, np.generic):
+            if is_numpy_scalar(x.value):
                 dtype = from_numpy(x.value.dtype)
                 if dtype is not None:
                     return dtype
-        self.refuse(f"{describe(x)} is not an array or a number")
+        self.refuse(f"{describe(x)} is not an array or a number", plain_number(x))
 
     def strong_dtype(self, x: Abstract) -> DType:
         """The dtype of `np.asarray(x)`."""
@@ -370,10 +370,11 @@ class TypedBuilder:
             if not isinstance(a, (int, np.integer)) or isinstance(a, bool):
                 self.fail("TypeError", f"'{type(a).__name__}' object cannot be interpreted as an integer")
                 continue
+            a = int(a)  # of a class that compares otherwise, too
             if not -rank <= a < rank:
                 self.fail("numpy.exceptions.AxisError", f"axis {a} is out of bounds for array of dimension {rank}")
                 continue
-            chosen.append(int(a) % rank)
+            chosen.append(a % rank)
         if len(set(chosen)) != len(chosen):
             self.fail("ValueError", "duplicate value in 'axis'")
         return tuple(sorted(set(chosen)))

@@ -62,6 +62,13 @@ _WORDS: Mapping[type, str] = {
 _RANKS = {0: "no", 1: "one", 2: "two", 3: "three"}
 
 
+def plain_number(x: object) -> str:
+    """A hint for a number of a class of its own, such as a member of an IntEnum; none for anything else."""
+    value = x.value if isinstance(x, Static) else x
+    base = next((k for k in (int, float, complex) if isinstance(value, k)), None)
+    return f"write {base.__name__}(...) of it" if base is not None and type(value) is not base else ""
+
+
 def _describe_type(type: Type) -> str:
     if isinstance(type, ScalarType) and type.python:
         return _with_article(str(type))

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import Enum
 from types import CodeType, FrameType, MappingProxyType
 from typing import Any, Final, final
 
@@ -186,7 +187,7 @@ class Recorder:
         path = qualified_name(x)
         if path is not None:
             return self.name(path)
-        if hasattr(type(x), "__tensorjit_function__"):
+        if hasattr(type(x), "__tensorjit_function__") or isinstance(x, Enum):
             return self.captured_object(x)
         raise self.refuse(
             f"a {type(x).__name__} as an operand of a traced operation", "pass arrays, numbers, strings, tuples or lists"
@@ -321,8 +322,9 @@ class Recorder:
         return Source("constant", array.copy(), _CONSTANT)
 
     def captured_object(self, x: Any) -> int:
-        """A compiled function, or another object that is known by identity."""
-        return self._emit_capture(Source("constant", x, getattr(x, "__name__", "object")))
+        """A compiled function, a member of an enumeration, or another object that is known by identity."""
+        name = f"{type(x).__name__}.{x.name}" if isinstance(x, Enum) else getattr(x, "__name__", "object")
+        return self._emit_capture(Source("constant", x, name))
 
     def check_captures(self) -> None:
         """Warn where a captured array was changed by plain NumPy while the trace looked on."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
+from inspect import getattr_static
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +25,7 @@ from tensorjit.ops.abstract import (
     Static,
     SymInt,
     Text,
+    is_numpy_scalar,
     is_static,
     of,
 )
@@ -111,7 +114,7 @@ def _numpy(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstra
 @handles("attr")
 def _attr(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
     (x,), name = args, op.attrs["name"]
-    if isinstance(x, Static) and not isinstance(x.value, np.generic):
+    if isinstance(x, Static) and not is_numpy_scalar(x.value):
         return _static_attribute(s, x.value, name)
     if isinstance(x, (Value, SymInt, Static)):
         found = s.attribute(x, name)
@@ -157,6 +160,8 @@ def _static_attribute(s: Specialiser, owner: Any, name: str) -> Abstract:
         return s.captured(Source("attribute", Source("constant", owner, owner.__name__), name), value)
     if isinstance(owner, (type, np.dtype, np.finfo, np.iinfo)):
         return of(value)
+    if isinstance(owner, Enum) and getattr_static(type(owner), name) is vars(Enum).get(name) and is_static(found := of(value)):
+        return found  # `name` or `value`
     if isinstance(owner, np.ufunc):
         s.b.refuse(f"np.{owner.__name__}.{name} is not compiled", "use np.sum, np.cumsum or their like, or write a loop")
     s.b.refuse(f"the attribute {name!r} of {describe(Static(owner))}", "pass the value as an argument")
@@ -402,7 +407,7 @@ def _structure(s: Specialiser, x: Abstract, values: list[Value]) -> Any:
         return ("list" if x.is_list else "tuple", *(_structure(s, i, values) for i in x.items))
     if isinstance(x, Value) and x in s.params:
         return ("param", s.params[x])
-    if isinstance(x, (Value, SymInt)) or (isinstance(x, Static) and isinstance(x.value, (np.generic, float, complex))):
+    if isinstance(x, (Value, SymInt)) or (isinstance(x, Static) and (type(x.value) in (float, complex) or is_numpy_scalar(x.value))):
         if isinstance(x, Value) and isinstance(x.type, ArrayType) and x.type.access == "unsure":
             s.b.refuse(
                 "the reshape of an array whose layout is not contiguous is returned: NumPy gives a view or a copy",

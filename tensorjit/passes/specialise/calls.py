@@ -122,7 +122,7 @@ def known_call(s: Specialiser, function: Any, args: list[Abstract], keywords: di
         return row_call(s, row, args, keywords)
     if isinstance(function, type) and issubclass(function, BaseException):
         return _exception(s, function, args)
-    if (isinstance(function, type) and issubclass(function, np.generic)) or isinstance(function, np.dtype):
+    if (isinstance(function, type) and issubclass(function, np.generic) and is_of_numpy(function)) or isinstance(function, np.dtype):
         return _convert(s, np.dtype(function), args, keywords)
     if all(map(is_static, [*args, *keywords.values()])) and _is_pure(function):
         values = [static_value(a) for a in args]

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import final
 
-import numpy as np
-
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.dtypes import from_numpy
 from tensorjit.ir.graph import Value
 from tensorjit.ir.signature import same_static
 from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, Access, ArrayType, Layout, ScalarType, Type
-from tensorjit.ops.abstract import Abstract, OneOf, Poison, Sequence_, Static, SymInt, Unbound
+from tensorjit.ops.abstract import Abstract, OneOf, Poison, Sequence_, Static, SymInt, Unbound, is_numpy_scalar
 from tensorjit.ops.typed import TypedBuilder
 from tensorjit.records import dataclass
 
@@ -77,7 +75,7 @@ def number_type(x: Abstract) -> Type | None:
     if isinstance(x, SymInt):
         return PY_INT
     if isinstance(x, Static):
-        dtype = from_numpy(x.value.dtype) if isinstance(x.value, np.generic) else None
+        dtype = from_numpy(x.value.dtype) if is_numpy_scalar(x.value) else None
         exact = dtype is not None and type(x.value) is dtype.numpy.type  # np.longlong is no np.int64
         return ScalarType(dtype) if dtype is not None and exact else _PY.get(type(x.value))
     return x.type if isinstance(x, Value) else None

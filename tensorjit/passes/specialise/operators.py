@@ -21,12 +21,14 @@ from tensorjit.ops.abstract import (
     Static,
     SymInt,
     Unbound,
+    is_numpy_scalar,
     is_static,
     static_value,
 )
 from tensorjit.ops.opdef import Loop
 from tensorjit.ops.typed import TypedBuilder
 from tensorjit.ops.words import describe
+from tensorjit.passes.specialise.own_classes import equals_no_number, plain_numbers
 
 # Python's operator: (its function, the ufunc row, the Python-scalar row)
 BINARY: Mapping[str, tuple[Callable[[Any, Any], Any], str, str]] = {
@@ -68,7 +70,7 @@ def is_numpy(x: Abstract) -> bool:
     """Whether NumPy's rules, not Python's, govern an operation on x."""
     if isinstance(x, Value):
         return isinstance(x.type, ArrayType) or (isinstance(x.type, ScalarType) and not x.type.python)
-    return isinstance(x, Static) and isinstance(x.value, np.generic)
+    return isinstance(x, Static) and is_numpy_scalar(x.value)
 
 
 def is_number(x: Abstract) -> bool:
@@ -93,6 +95,8 @@ def binary(b: TypedBuilder, op: str, x: Abstract, y: Abstract) -> Abstract:
     use(b, x)
     use(b, y)
     function, ufunc_row, python_row = BINARY[op]
+    if not (is_static(x) and is_static(y)) or is_numpy(x) or is_numpy(y):
+        x, y = plain_numbers(b, function, x, y, is_numpy(x) or is_numpy(y))
     y = _as_complex_takes(b, x, y)
     if is_numpy(x) or is_numpy(y):
         return _numpy(b, op, ufunc_row, x, y)
@@ -229,6 +233,8 @@ def compare(b: TypedBuilder, op: str, x: Abstract, y: Abstract) -> Abstract:
     if op in ("in", "notin"):
         return _contains(b, x, y, op == "notin")
     function, ufunc_row, python_row = COMPARE[op]
+    if not (is_static(x) and is_static(y)) or is_numpy(x) or is_numpy(y):
+        x, y = plain_numbers(b, function, x, y, is_numpy(x) or is_numpy(y))
     if op in ("==", "!="):  # complex leaves the order to NumPy
         y = _as_complex_takes(b, x, y)
     if is_numpy(x) or is_numpy(y):
@@ -243,7 +249,7 @@ def compare(b: TypedBuilder, op: str, x: Abstract, y: Abstract) -> Abstract:
     if isinstance(x, Sequence_) and isinstance(y, Sequence_) and op in ("==", "!="):
         return _compare_items(b, op, x, y)
     statics = [v for v in (x, y) if isinstance(v, Static)]
-    if op in ("==", "!=") and statics and all(map(is_static, statics)):
+    if op in ("==", "!=") and statics and all(is_static(v) and equals_no_number(v) for v in statics):
         return Static(op == "!=")
     b.refuse(f"comparison {op} of {describe(x)} and {describe(y)}")
 
@@ -319,8 +325,8 @@ def _contains(b: TypedBuilder, x: Abstract, container: Abstract, inverted: bool)
             else:
                 result = one if isinstance(result, Static) else python_op(b, "py_or", "or", result, one)
         return negate(b, result) if inverted else result
-    if b.is_array(container) and (is_number(x) or is_numpy(x)):
-        found = truth(b, b.call("any", b.elementwise("equal", container, x)))
+    if b.is_array(container) and (is_number(x) or is_numpy(x) or is_static(x)):
+        found = truth(b, b.call("any", compare(b, "==", container, x)))
         return negate(b, found) if inverted else found
     b.refuse(f"`in` {describe(container)}")
 
