@@ -411,10 +411,15 @@ def _dim(run: _Run, op: Op, args: list[Any]) -> int:
     return run.size(op.attrs["dim"])
 
 
+def _same_object(run: _Run, op: Op, args: list[Any]) -> bool:
+    return args[0] is args[1]
+
+
 _HANDLERS: Mapping[str, Callable[[_Run, Op, list[Any]], Any]] = {
     "const": _const, "dim": _dim, "bind": _bind, "check": _check, "warn": _warn, "broadcast_dim": _broadcast_dim,
     "index_check": _index_check, "fit_int": _fit_int, "cast": _cast, "view": _view, "part": _part, "reshape": _reshape, "copy": _copy,
     "empty": _empty, "full": _full, "iota": _iota, "load": _load, "store": _store, "library": _library, "truth": _truth,
+    "same_object": _same_object,
 }  # fmt: skip
 
 

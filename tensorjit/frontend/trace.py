@@ -31,8 +31,9 @@ import numpy as np
 
 from tensorjit.config import is_tracing
 from tensorjit.errors import Loc, Problem, TracerWarning
-from tensorjit.frontend.tracing.check import check, compare, own_copies, preserved, untouched
+from tensorjit.frontend.tracing.check import arguments_for, check, compare, preserved, untouched
 from tensorjit.frontend.tracing.containers import Dict, List
+from tensorjit.frontend.tracing.identity import WatchError
 from tensorjit.frontend.tracing.intercept import intercepted
 from tensorjit.frontend.tracing.marks import marked
 from tensorjit.frontend.tracing.objects import is_proxy, original
@@ -121,8 +122,15 @@ def record(
     """
     parameters, values = _bind(function, tuple(args), dict(kwargs or {}))
     known = tree or TraceTree(parameters)
+    try:
+        return _record(function, parameters, values, known, strict)
+    except WatchError:
+        return _record(function, parameters, values, TraceTree(parameters, identity=True), strict)
+
+
+def _record(function: Callable[..., Any], parameters: Parameters, values: Sequence[Any], known: TraceTree, strict: bool) -> Recording:
     with intercepted(), marked() as mark:
-        recorder = Recorder(mark, known.captures, strict)
+        recorder = Recorder(mark, known.captures, strict, known.identity)
         recorder.count = len(parameters)
         root: Root = tuple(_kind(v) for v in values)
         for static in _statics(root):
@@ -184,12 +192,12 @@ def check_path(
 ) -> None:
     """Hold a path of the tree, that these arguments take, to a second trace and to the function."""
     other = record(function, args, kwargs, tree)
-    mine, named = own_copies([list(args), dict(kwargs)])
+    mine, named = arguments_for([list(args), dict(kwargs)], captured)
     with untouched(captured), preserved(tree.changes):
         expected = function(*mine, **named)
-    compare("the result of a trace", other.result, expected)
-    for (name, _, _), left, value in zip(tree.parameters, other.left, _bind(function, mine, named)[1], strict=True):
-        compare(f"argument {name} after a trace", left, value)
+        for (name, _, _), left, value in zip(tree.parameters, other.left, _bind(function, mine, named)[1], strict=True):
+            compare(f"argument {name} after a trace", left, value)
+        compare("the result of a trace", other.result, expected)
 
 
 def traced_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -317,7 +325,7 @@ def _wrap(recorder: Recorder, value: Any, index: int, k: int, copies: dict[int, 
             copies[id(value)] = value.copy(order="K")
             copies[id(value)].flags.writeable = value.flags.writeable
             recorder.own(copies[id(value)], k)
-        return recorder.wrap(copies[id(value)], index)
+        return recorder.identity.argument(value, recorder.wrap(copies[id(value)], index))
     if type(value) in (tuple, list):
         items = []
         for j, item in enumerate(value):

@@ -79,6 +79,7 @@ class TypedBuilder:
         self.fitting: frozenset[tuple[Dim, Dim]] = frozenset()  # (size, one that was checked to be that or 1)
         self.flags: dict[Value, Value] = {}  # beside each array of access "either", an int: 1 where it can be written
         self.sizes: dict[Value, DimExpr] = {}  # Python ints that stand for sizes
+        self.arguments: set[Value] = set()  # arrays that are objects of the caller: the params of the graph
         self.choices = False  # whether numbers of different types join, to one whose type depends on the path
         self.birth: dict[str, int] = {}  # the order in which symbols were made
         self.output: tuple[tuple[Dim, ...], ...] = ()  # the shape of the `out=` of the ufunc at hand

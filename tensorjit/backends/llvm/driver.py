@@ -460,6 +460,12 @@ def _truth(d: Driver, op: Op) -> None:
     d.env[op.result] = d.convert(d.env[x], _dtype(x.type), BOOL)
 
 
+@emits("same_object")
+def _same_object(d: Driver, op: Op) -> None:
+    x, y = (d.env[v].object for v in op.operands)
+    d.env[op.result] = d.emit.icmp_unsigned("==", x, y)
+
+
 @emits("check")
 def _check(d: Driver, op: Op) -> None:
     left, right = (_tested(d, op, side) for side in ("left", "right"))

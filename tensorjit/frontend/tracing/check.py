@@ -49,19 +49,25 @@ def check(
         ...
     tensorjit.errors.TracingCheckError: the result is float64, and int64 in Python
     """
-    mine, theirs = own_copies([list(args), dict(kwargs or {})]), own_copies([list(args), dict(kwargs or {})])
+    given = [list(args), dict(kwargs or {})]
+    mine, theirs = arguments_for(given, captured), arguments_for(given, captured)
     with untouched(captured), preserved(changes):
         expected = function(*mine[0], **mine[1])
-        left = [array.copy() for _, array in captured]
+        left, mine = [array.copy() for _, array in captured], own_copies(mine)
     with untouched(captured):
         found = compiled(*theirs[0], **theirs[1])
         for (name, array), expected_array in zip(captured, left, strict=True):
             compare(f"{name} after the call", array, expected_array, tolerance)
+        for k, (a, b) in enumerate(zip(theirs[0], mine[0], strict=True)):
+            compare(f"argument {k} after the call", a, b, tolerance)
+        for name, b in mine[1].items():
+            compare(f"argument {name} after the call", theirs[1][name], b, tolerance)
     compare("the result", found, expected, tolerance)
-    for k, (a, b) in enumerate(zip(theirs[0], mine[0], strict=True)):
-        compare(f"argument {k} after the call", a, b, tolerance)
-    for name, b in mine[1].items():
-        compare(f"argument {name} after the call", theirs[1][name], b, tolerance)
+
+
+def arguments_for(args: Any, captured: Sequence[tuple[str, np.ndarray[Any, Any]]]) -> Any:
+    """Copies of arguments, but for the arrays that the function captured: it may ask whether it was given one of them."""
+    return own_copies(args, {id(array): array for _, array in captured})
 
 
 def own_copies(x: Any, known: dict[int, Any] | None = None) -> Any:

@@ -49,6 +49,7 @@ class Run(Protocol):
     def changed(self, source: Source) -> None: ...
     def unfollowed(self, what: str) -> None: ...
     def class_read(self, kind: type) -> None: ...
+    def compared(self) -> None: ...
     def refuse(self, message: str, hint: str) -> Exception: ...
 
 
@@ -113,7 +114,11 @@ class Proxy(metaclass=_Kind):
         _tell(state, name)
 
     def __eq__(self, other: object) -> Any:
-        return original(self) is original(other) or NotImplemented
+        if original(self) is original(other):
+            return True
+        if is_proxy(other):  # it may come to be the same
+            state_of(self).run.compared()
+        return NotImplemented
 
     def __hash__(self) -> int:
         return hash(original(self))

@@ -17,6 +17,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from tensorjit.errors import Loc, Problem, TracerWarning, UnsupportedError
+from tensorjit.frontend.tracing.identity import Identity, compared
 from tensorjit.frontend.tracing.made import Made, same_values
 from tensorjit.frontend.tracing.marks import has_mark, owner
 from tensorjit.frontend.tracing.places import expression, place, user_frame
@@ -80,7 +81,7 @@ def paused() -> Iterator[None]:
 class Recorder:
     """One run. `captures` come from the tree that the run will be added to, so that the numbers agree."""
 
-    def __init__(self, mark: str, captures: Sequence[Source], strict: bool) -> None:
+    def __init__(self, mark: str, captures: Sequence[Source], strict: bool, identity: bool = False) -> None:
         self.items: list[Step | Taken] = []
         self.count = 0
         self.mark = mark
@@ -97,6 +98,7 @@ class Recorder:
         self._copies: dict[tuple[Any, ...], tuple[Any, np.ndarray[Any, Any]]] = {}  # key of a captured array: it and its copy
         self._firsts: dict[int, tuple[Any, Source]] = {}  # id of a captured object: it and where it was first read
         self.made = Made(self)
+        self.identity = Identity(self, identity)
         self._traced: dict[tuple[Any, ...], Any] = {}  # key of a captured array: what the function sees of it
         self._roots: dict[int, tuple[str, int]] = {}  # id of the memory's owner: whose it is
         self._written: set[tuple[str, int]] = set()
@@ -141,6 +143,8 @@ class Recorder:
             return ArrayTracer(self, index, concrete)
         if type(concrete) is int:
             return SymbolicInt(self, index, concrete)
+        if type(concrete) is bool and compared(user_frame().f_code)[1]:
+            return self.truth(ScalarTracer(self, index, concrete))  # `is True` would ask the tracer
         if type(concrete) in (bool, float, complex):
             return ScalarTracer(self, index, concrete)
         if isinstance(concrete, (tuple, list)):
@@ -238,11 +242,11 @@ class Recorder:
 
     def captured_array(self, source: Source, value: Any) -> Any:
         """An array or NumPy scalar that the function reads from a known place."""
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) or self.identity.watched:
             source = self.captured_before(source, value)
         if source.key not in self._traced:
             index, concrete = self.capture(value, source) if isinstance(value, np.ndarray) else (self._emit_capture(source), value)
-            self._traced[source.key] = self.wrap(concrete, index)
+            self._traced[source.key] = self.identity.known(value, self.wrap(concrete, index))
         return self._traced[source.key]
 
     def captured_before(self, source: Source, value: Any) -> Source:
@@ -255,12 +259,19 @@ class Recorder:
             self.captured(same, found)
             if found and same.container.key in self._known_firsts():
                 return same.container  # type: ignore[no-any-return]
+        before = [] if id(value) in self._firsts else list(self._firsts.values())
         first = self._firsts.setdefault(id(value), (value, source))[1]
         separate = Source("what", source).key in self._earlier and not asked  # an earlier run found an object of its own
         if first.key == source.key or separate:
+            for other in self.identity.others(before, value):
+                self.captured(Source("same", other, source), False)
             return source
         self.captured(Source("same", first, source), True)
         return first
+
+    def same_array(self, a: int, b: int, found: bool) -> None:
+        """A guard that two arrays are one object, or are not."""
+        self.guard("truth", self.emit("compare", (a, b), op="is"), found)
 
     def knows(self, source: Source) -> bool:
         """Whether an earlier run, or this one, asked for the class of what is there."""

@@ -35,6 +35,7 @@ from weakref import ref as weakref
 import numpy as np
 
 from tensorjit.frontend.tracing.containers import Dict, List
+from tensorjit.frontend.tracing.identity import Identity
 from tensorjit.frontend.tracing.intercept import compiled_packages, is_substitute, is_users, substitute_of
 from tensorjit.frontend.tracing.objects import BUILTINS, Proxy, State, has_proxies, make_class, tell_all
 from tensorjit.frontend.tracing.places import user_frame
@@ -48,6 +49,8 @@ _UNFOLLOWED: Final = (Mapping, MutableSequence, MutableSet, Iterator, ContextVar
 
 class Captures(Protocol):
     """What a recorder does with what the function captures."""
+
+    identity: Identity
 
     def captured(self, source: Source, found: Any, kind: Any = "equal") -> None: ...
     def captured_array(self, source: Source, value: Any) -> Any: ...
@@ -172,6 +175,7 @@ class Substitute:
         if isinstance(function.__globals__, Globals) or not self._users(str(function.__globals__.get("__name__", ""))):
             return function
         code, closure = self._code(function), function.__closure__
+        self.recorder.identity.require(code)
         fresh = [cell for cell in closure or () if id(cell) not in self._cells]
         for name, cell in zip(code.co_freevars, closure or (), strict=True):
             if id(cell) not in self._cells:  # by identity: cells compare by what they hold
@@ -325,6 +329,9 @@ class Substitute:
         return self._followed(source, value, lambda s, v: Dict.of(self, s, v))
 
     def _tuple(self, source: Source, value: Any) -> Any:
+        return self._followed(source, value, self._rebuilt) if self.recorder.identity.watched else self._rebuilt(source, value)
+
+    def _rebuilt(self, source: Source, value: Any) -> Any:
         fields = getattr(value, "_fields", None)
         if type(value) is tuple and len(value) <= MAX_TUPLE:
             self.fact(Source("length", source), len(value))
@@ -379,6 +386,7 @@ class Substitute:
             members = [found for base in kind.__mro__[:-1] for found in vars(base).values()]
             for function in (getattr(found, "__func__", getattr(found, "fget", found)) for found in members):
                 if isinstance(function, FunctionType):
+                    self.recorder.identity.require(function.__code__)
                     read |= _names(function.__code__)
                     self._scan(function)
         for name in sorted(read):
@@ -393,6 +401,7 @@ class Substitute:
             return
         self._scanned.add(id(function))
         code = self._code(function)
+        self.recorder.identity.require(code)
         for source, found in (*self._defaults(function), *(item[1:] for item in self._kwdefaults(function))):
             if is_plain(found):
                 self.kind(source, found)
@@ -437,6 +446,10 @@ class Substitute:
             f"{what} is followed as it is now: what changes in it later is not seen",
             "pass it as an argument, or use a list or a dict",
         )
+
+    def compared(self) -> None:
+        """Two objects were told apart by who they are."""
+        self.recorder.identity.watch()
 
     def refuse(self, message: str, hint: str) -> Exception:
         return self.recorder.refuse(message, hint)

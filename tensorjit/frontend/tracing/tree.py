@@ -99,12 +99,14 @@ class Path:
 @dataclass(frozen=True, slots=True, eq=False)
 class TraceTree:
     """The runs of one function. `captures[k]` is where the captured object of `capture {index=k}` is read at
-    each call (an array, or a compiled function); `changes` are the places outside of the function that a run set."""
+    each call (an array, or a compiled function); `changes` are the places outside of the function that a run set; `identity` says
+    that the runs tell objects apart."""
 
     parameters: Parameters
     roots: tuple[tuple[Root, Node], ...] = ()
     captures: tuple[Source, ...] = ()
     changes: tuple[Source, ...] = ()
+    identity: bool = False
 
     @property
     def paths(self) -> int:

@@ -170,6 +170,7 @@ def _parameters(s: Specialiser, generic: Graph, signature: Signature, defaults: 
             s.lengths.add(len(leaves), signature.shapes[leaf], types[leaf].shape)
         index_of[leaf] = len(leaves)
         s.params[value] = len(leaves)
+        s.b.arguments.add(value)
         leaves.append(leaf)
         return value
 

@@ -229,6 +229,9 @@ def compare(b: TypedBuilder, op: str, x: Abstract, y: Abstract) -> Abstract:
     use(b, x)
     use(b, y)
     if op in ("is", "isnot"):
+        if x is not y and _is_argument(b, x) and _is_argument(b, y):
+            found: Abstract = b.add("same_object", (x, y), PY_BOOL)  # type: ignore[arg-type]
+            return found if op == "is" else negate(b, found)
         return Static(_identical(b, x, y) == (op == "is"))
     if op in ("in", "notin"):
         return _contains(b, x, y, op == "notin")
@@ -295,6 +298,11 @@ def _compare_sizes(b: TypedBuilder, op: str, x: Abstract, y: Abstract) -> bool |
     }
     yes, no = table[op]
     return True if yes else False if no else None
+
+
+def _is_argument(b: TypedBuilder, x: Abstract) -> bool:
+    """Whether a value is an array that the caller holds: there may be another name of it."""
+    return isinstance(x, Value) and x in b.arguments and isinstance(x.type, ArrayType)
 
 
 def _identical(b: TypedBuilder, x: Abstract, y: Abstract) -> bool:

@@ -396,6 +396,7 @@ class Specialiser:
 
     def _param(self, param: Value) -> Value:
         self.params[param] = self.leaves + len(self.implicit)
+        self.b.arguments.add(param)
         return param
 
     def attribute(self, x: Abstract, name: str) -> Abstract | None:
