@@ -448,7 +448,9 @@ def _astype(
     _only(b, "subok", subok, True, False)
     to = b.dtype_argument(dtype) or F64
     own, rule = b.strong_dtype(x), b.static(casting, "casting")
-    if not np.can_cast(own.numpy, to.numpy, rule):
+    if rule == "same_value":
+        b.refuse("a cast with casting='same_value'", "compare, then cast with 'unsafe'")
+    if not b.may_cast(own.numpy, to.numpy, rule):
         message = f"Cannot cast array data from {own.numpy!r} to {to.numpy!r} according to the rule '{rule}'"
         b.fail("TypeError", message)
     if own.kind == "c" and to.kind not in "cb":

@@ -324,6 +324,7 @@ def _joined(
     dtype: Abstract = NONE,
     casting: Abstract = SAME_KIND,
     own: DType | None = None,
+    into: Abstract = NONE,
 ) -> Value:
     """The arrays one after the other along an axis of each; in their common dtype, or `own`, where none is given."""
     first = _shape(arrays[0])
@@ -348,7 +349,7 @@ def _joined(
     shape[axis] = total
     layouts = {x.type.layout for x in arrays if isinstance(x.type, ArrayType)}
     layout: Layout = "F" if layouts == {"F"} and len(first) > 1 else "C"
-    out = b.empty(shape, _to(b, arrays, dtype, casting) or own or b.common_dtype(arrays), layout)
+    out = b.empty(shape, _to(b, arrays, dtype, casting, into) or own or b.common_dtype(arrays), layout)
     start: Dim = 0
     for x in arrays:
         length = _shape(x)[axis]
@@ -372,7 +373,7 @@ def _concatenate(
         return parts[0]
     along = _axis(b, axis, b.rank(parts[0]))
     _not_both(b, dtype, out)
-    return finish(b, _joined(b, parts, along, dtype, casting, own), out)
+    return finish(b, _joined(b, parts, along, dtype, casting, own, out), out)
 
 
 def _not_both(b: TypedBuilder, dtype: Abstract, out: Abstract) -> None:
@@ -380,12 +381,13 @@ def _not_both(b: TypedBuilder, dtype: Abstract, out: Abstract) -> None:
         b.fail("TypeError", "concatenate() only takes `out` or `dtype` as an argument, but both were provided.")
 
 
-def _to(b: TypedBuilder, parts: Sequence[Value], dtype: Abstract, casting: Abstract) -> DType | None:
-    """The dtype that arrays shall be joined in; TypeError at run time where they may not be cast to it."""
+def _to(b: TypedBuilder, parts: Sequence[Value], dtype: Abstract, casting: Abstract, into: Abstract) -> DType | None:
+    """The dtype that is given for what is joined; TypeError at run time where arrays may not be cast to it, or to the output's."""
     given, rule = b.dtype_argument(dtype), b.static(casting, "casting")
+    to = given or (b.strong_dtype(into) if b.is_array(into) else b.common_dtype(parts))
     for own in map(b.strong_dtype, parts):
-        if given is not None and not np.can_cast(own.numpy, given.numpy, rule):
-            b.fail("TypeError", f"Cannot cast array data from {own.numpy!r} to {given.numpy!r} according to the rule '{rule}'")
+        if not b.may_cast(own.numpy, to.numpy, rule):
+            b.fail("TypeError", f"Cannot cast array data from {own.numpy!r} to {to.numpy!r} according to the rule '{rule}'")
     return given
 
 
@@ -403,7 +405,7 @@ def _stack(
             b.check("eq", d, e, "ValueError", "all input arrays must have the same shape")
     along = _axis(b, axis, len(shape) + 1)
     _not_both(b, dtype, out)
-    joined = _joined(b, [b.value(_expand_dims(b, x, Static(along))) for x in parts], along, dtype, casting)
+    joined = _joined(b, [b.value(_expand_dims(b, x, Static(along))) for x in parts], along, dtype, casting, into=out)
     return finish(b, joined, out)
 
 
@@ -606,7 +608,7 @@ def _castable(b: TypedBuilder, x: Abstract, to: DType, rule: Any) -> bool:
     # Python's numbers give way, as far as they can be of that kind
     given = b.dtype_of(x)
     own = given.numpy if isinstance(given, DType) else np.result_type(to.numpy, given(0))
-    if np.can_cast(own, to.numpy, rule):
+    if b.may_cast(own, to.numpy, rule):
         return True
     what = "array data" if b.rank(x) else "scalar"
     b.fail("TypeError", f"Cannot cast {what} from {own!r} to {to.numpy!r} according to the rule '{rule}'")

@@ -31,6 +31,7 @@ _PY_TYPES: Mapping[type, ScalarType] = {bool: PY_BOOL, int: PY_INT, float: PY_FL
 
 
 _TOO_BIG = "array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size."
+CASTING_RULES = ("no", "equiv", "safe", "same_kind", "unsafe")
 _COMPARISONS = frozenset({"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"})
 
 
@@ -645,6 +646,13 @@ class TypedBuilder:
             layout: Layout = "F" if value.type.layout == "F" else "C"
             return self.add("cast", (value,), ArrayType(dtype, shape, layout), loop=Loop((source,), dtype))
         return self.cast_scalar(value, ScalarType(dtype))
+
+    def may_cast(self, source: Any, to: Any, rule: Any) -> bool:
+        """Whether a casting rule allows a cast between NumPy dtypes; ValueError at run time for what is no rule."""
+        if rule not in CASTING_RULES:
+            self.fail("ValueError", f"casting must be one of {', '.join(map(repr, CASTING_RULES))} (got {rule!r})")
+            return True
+        return np.can_cast(source, to, rule)
 
     def cast_scalar(self, x: Value, to: ScalarType) -> Value:
         """A scalar converted to another scalar type, as `astype` does."""

@@ -57,6 +57,18 @@ def test_numbers_give_way_to_what_is_joined_flat() -> None:
         hold(f, *(lambda y=y: (x, y) for y in (1, True, 1.5, 1j, 300, np.float64(2), [1.5])), twice=False)
 
 
+@pytest.mark.parametrize("rule", ["no", "equiv", "safe", "same_kind", "unsafe", "other"])
+def test_the_casting_rule_of_what_is_joined_or_cast(rule: str) -> None:
+    """Without a dtype it was not looked at; what is no rule was an error of the compiler."""
+    f = module(f"def f(a):\n    return np.concatenate(a, casting='{rule}')\n")["f"]
+    hold(f, lambda: ([V, K],), lambda: ([V, V],), lambda: ([K, np.array([1], np.int8)],), message=rule != "other")
+    g = module(f"def f(a, o):\n    return np.concatenate(a, out=o, casting='{rule}')\n")["f"]
+    hold(g, lambda: ([V, V], np.zeros(6)), lambda: ([V, V], np.zeros(6, np.complex128)), message=rule != "other")
+    for text in (f"np.copyto(x, y, casting='{rule}')", f"x.astype(np.float32, casting='{rule}')"):
+        h = module(f"def f(x, y):\n    return {text}\n")["f"]
+        hold(h, lambda: (V.copy(), K), lambda: (V.copy(), V), message=rule != "other")
+
+
 def test_out_and_dtype_of_joined_arrays() -> None:
     for text in ("np.concatenate(a, out=o, dtype='f8')", "np.stack(a, out=o, dtype='f8')", "np.concatenate(a, out=o)"):
         f = module(f"def f(a, o):\n    return {text}\n")["f"]
