@@ -98,7 +98,13 @@ def _items(key: Abstract) -> tuple[Abstract, ...]:
 
 def _numbers(b: TypedBuilder, items: Sequence[Abstract]) -> list[Abstract]:
     """The parts of a key, an array of one integer and no axes read: it selects as its integer does, though NumPy copies."""
-    return [b.load(item) if _is_number(item) else item for item in items]
+    return [_number(b, item) for item in items]
+
+
+def _number(b: TypedBuilder, item: Abstract) -> Abstract:
+    if isinstance(item, Slice):
+        return Slice(_number(b, item.start), _number(b, item.stop), _number(b, item.step))
+    return b.load(item) if _is_number(item) else item
 
 
 def _is_number(item: Abstract) -> TypeGuard[Value]:

@@ -312,6 +312,8 @@ class TypedBuilder:
             return int(x.value)
         if isinstance(x, SymInt):
             return x.dim
+        if isinstance(x, Value) and isinstance(x.type, ArrayType) and not x.type.shape and x.type.dtype.kind in "iu":
+            x = self.load(x)
         if isinstance(x, Value):
             if x in self.sizes:
                 return self.sizes[x]

@@ -27,6 +27,27 @@ def test_an_index_of_rank_0_selects_as_a_number(dtype: str) -> None:
     hold(function("a[i]", "a, i"), lambda: (X.copy(), np.array(7, dtype)))
 
 
+def test_bounds_and_sizes_of_rank_0() -> None:
+    """A slice up to np.array(2) was a TypeError, which it is in none of these."""
+    n, k = np.array(2), np.array(-1, np.int8)
+    hold(function("a[n:], a[:n], a[k:], a[::k], a[:, n:0:k], a[n - 1 : n]", "a, n, k"), lambda: (X, n, k))
+    hold(
+        function("np.zeros(n), np.ones((n, 3)), np.reshape(a, (n, 3)), np.tile(a, n), np.repeat(a, n), np.eye(n)", "a, n"),
+        lambda: (X, n),
+    )
+    hold(module("def f(a, n, k):\n    a[:n, ::k] += a[n - 2 :, ::k]\n    return a\n")["f"], lambda: (X.copy(), n, k))
+    for bad in (np.array(1.0), np.array([1])):
+        hold(function("a[n:]", "a, n"), lambda: (X, bad), message=False)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_keys_of_several_parts_with_an_array_are_refused(backend: Any) -> None:
+    f = tj.script(function("a[i]", "a, i"), backend=backend)
+    for key in ((slice(None), np.array([0, 1])), (..., [0]), (np.array([0]), 1), (slice(0, 1), slice(0, 1), True)):
+        with pytest.raises(tj.CompileError, match="an index of several parts with an array among them"):
+            f(X, key)
+
+
 def test_stores_by_an_index_of_rank_0() -> None:
     text = "def f(a, i, v):\n    a[i] = v\n    a[i] += v\n    a[i, 1] -= v\n    return a\n"
     hold(module(text)["f"], lambda: (X.copy(), np.array(1), 3), lambda: (X.copy(), np.array(-1, np.int8), 2.5))
