@@ -249,14 +249,16 @@ def tanh_pieces() -> list[tuple[str, tuple[float, ...]]]:
     third, fifth = remez(fit, 1)[0]
     rows = [[mpf(0), mpf(0), mpf(2) ** -60, mpf(2) ** -100, third, mpf(2) ** -60, fifth]]
     edges = [mpf(2) ** (j // 4) * (1 + mpf(j % 4) / 4) for j in range(-12, 14)]
-    rows += [_tanh_piece(low, high) for low, high in itertools.pairwise(edges)]
+    rows += [_tanh_piece(low, high, _roundest_tanh(low, high)) for low, high in itertools.pairwise(edges[:-1])]
+    # tanh 10 is 1 in f32: what is held there has to be 1, not something that rounds to the number before
+    rows.append(_tanh_piece(edges[-2], edges[-1], edges[-1]))
     rows += [rows[-1]] * (32 - len(rows))
     names = ("TANH_PLACE_32", *(f"TANH_{i}_32" for i in range(6)))
     return [(name, tuple(rounded(row[i], 24) for row in rows)) for i, name in enumerate(names)]
 
 
-def _tanh_piece(low: mpf, high: mpf) -> list[mpf]:
-    """c and the coefficients: of some hundred c near the middle, that of the roundest tanh c."""
+def _roundest_tanh(low: mpf, high: mpf) -> mpf:
+    """Of some hundred numbers near the middle, that of the roundest tanh."""
     middle = mpf(rounded((low + high) / 2, 24))
     step = mpf(2) ** (int(mpmath.floor(mpmath.log(middle, 2))) - 23)
 
@@ -264,8 +266,13 @@ def _tanh_piece(low: mpf, high: mpf) -> list[mpf]:
         value = mpmath.tanh(c)
         return abs(value - mpf(rounded(value, 24)))
 
-    c = min((middle + k * step for k in range(-100, 101)), key=lost)
-    fit = Fit("TANH", "", lambda d: (mpmath.tanh(c + d) - mpmath.tanh(c)) / d, low - c, high - c, abs, 4)
+    return min((middle + k * step for k in range(-100, 101)), key=lost)
+
+
+def _tanh_piece(low: mpf, high: mpf, c: mpf) -> list[mpf]:
+    """c, tanh c and the coefficients."""
+    last = high - c or -(mpf(2) ** -20)  # at d = 0 the quotient is none
+    fit = Fit("TANH", "", lambda d: (mpmath.tanh(c + d) - mpmath.tanh(c)) / d, low - c, last, abs, 4)
     return [c, mpmath.tanh(c), *remez(fit, 4)[0]]
 
 
@@ -291,9 +298,10 @@ def arctan2_tables() -> list[tuple[str, tuple[float, ...]]]:
     """The same for quotients whose interval is known by their words' difference, and, from 16 on, what it lacks to pi."""
     edges = [(mpf(2) ** (j // 2) * (1 if j % 2 == 0 else mpf(4) / 3), mpf(2) ** (j // 2) * (mpf(3) / 2 if j % 2 == 0 else 2))
              for j in range(-7, 7)]  # fmt: skip
-    middles = [rounded(mpmath.tan((mpmath.atan(low) + mpmath.atan(high)) / 2), 24) for low, high in edges]
     rows = []
-    for size, precision in ((64, 53), (32, 24)):
+    # for f32 a bit less than it has: 1 + c is exact, and so is, but for one rounding, the angle of the diagonal
+    for size, precision, last in ((64, 53, 24), (32, 24, 23)):
+        middles = [rounded(mpmath.tan((mpmath.atan(low) + mpmath.atan(high)) / 2), last) for low, high in edges]
         angles = [mpf(0), *map(mpmath.atan, middles), mp.pi / 2]
         sums = [parts(v, (precision, precision)) for v in (*angles, *(mp.pi - v for v in angles))]
         rows.append((f"ARCTAN2_B_{size}", (0.0, *middles, 1.0)))
