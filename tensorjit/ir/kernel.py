@@ -129,13 +129,15 @@ class Reduction:
 
     `sum` of floats has an error bound no worse than pairwise summation; min and max let NaN through; argmin and argmax
     give the first of equals, a NaN before all. `init` starts it (None: the neutral element; min/max/argmin/argmax then
-    start from the first element, and the loop is known not to be empty).
+    start from the first element, and the loop is known not to be empty). `ordered`: a sum or product that takes the
+    values one by one, in the order of the turns, each step rounded to `dtype`.
     """
 
     name: str
     op: ReductionOp
     dtype: DType
     init: Expr | None = None
+    ordered: bool = False
 
 
 @final

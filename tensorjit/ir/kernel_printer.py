@@ -153,7 +153,8 @@ class _KernelPrinter:
 
     def _reduction(self, reduction: Reduction) -> str:
         start = "" if reduction.init is None else f" from {self.expr(reduction.init)}"
-        return f"{_kernel_name(reduction.name)}: {reduction.op} {reduction.dtype}{start}"
+        order = " ordered" if reduction.ordered else ""
+        return f"{_kernel_name(reduction.name)}: {reduction.op} {reduction.dtype}{order}{start}"
 
     def _simple(self, stmt: Let | Store | Accumulate) -> str:
         value = self.expr(stmt.expr)

@@ -160,9 +160,9 @@ class KernelReader:
             at, op = tokens.start, tokens.name("a reduction's op")
             if op not in get_args(kernel.ReductionOp):
                 tokens.fail(f"no reduction {op}", at)
-            dtype = tokens.dtype()
+            dtype, ordered = tokens.dtype(), tokens.skip("ordered")
             init = self.expr() if tokens.skip("from") else None
-            yield Reduction(name, op, dtype, init)  # type: ignore[arg-type]
+            yield Reduction(name, op, dtype, init, ordered)  # type: ignore[arg-type]
             if not tokens.skip(","):
                 break
         tokens.expect(")")

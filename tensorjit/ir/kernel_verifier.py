@@ -128,6 +128,7 @@ class _KernelVerifier:
         for reduction in stmt.reductions:
             if reduction.init is not None:
                 self._need(self._expr(reduction.init) == reduction.dtype, "a reduction and its start differ in dtype")
+            self._need(not reduction.ordered or reduction.op in ("sum", "prod"), "sums and products alone are ordered")
             if reduction.name not in self.open:
                 self._need(not self._known(reduction.name), f"the name {reduction.name} is taken")
                 started.append(reduction)

@@ -117,16 +117,57 @@ def finish(b: TypedBuilder, result: Abstract, out: Abstract, unsafe: bool = Fals
 
 
 def reduce_over(b: TypedBuilder, name: str, o: Over, loop: Loop) -> Abstract:
-    """One reduction row; f16 is summed and multiplied in f32, as in NumPy."""
-    if b.strong_dtype(o.x).kind == "c" and loop.inputs[0].kind not in "cb":
-        b.refuse("complex numbers reduced in a real dtype, which drops their imaginary parts", "take .real first")
-    if name in ("sum", "prod") and loop.output is F16:
-        wide = reduce_over(b, name, o, Loop((F32,), F32))
-        return b.cast(wide, F16)
+    """One reduction row."""
+    _keeps_imaginary(b, o, loop.inputs[0])
+    if not _in_numpys_order(b, name, o, loop.output):
+        return _by_numpy(b, name, o, loop.output)
     if o.axes:
         return b.reduce(name, o.x, o.axes, o.keepdims, loop)
     cast = b.cast(o.x if b.rank(o.x) else b.load(o.x), loop.output)
     return cast if b.is_array(cast) else b.cast_scalar(b.value(cast), ScalarType(loop.output))
+
+
+def _keeps_imaginary(b: TypedBuilder, o: Over, dtype: DType) -> None:
+    if b.strong_dtype(o.x).kind == "c" and dtype.kind not in "cb":
+        b.refuse("complex numbers reduced in a real dtype, which drops their imaginary parts", "take .real first")
+
+
+def _in_numpys_order(b: TypedBuilder, name: str, o: Over, dtype: DType) -> bool:
+    """Whether a kernel takes the elements as NumPy does, where the order decides what overflows: in products of floats, and in
+    what is rounded to f16 on the way. Both are taken as they lie in memory."""
+    if dtype.kind not in "fc" or name not in ("sum", "prod"):
+        return True
+    sized = [k for k, d in enumerate(o.shape) if d != 1]
+    axes = [k for k in o.axes if k in sized]
+    layout = o.x.type.layout if isinstance(o.x.type, ArrayType) else "C"
+    if dtype is not F16:
+        return name == "sum" or len(axes) < 2 or layout != "A"
+    if b.strong_dtype(o.x) is not F16:  # cast through a buffer, and rounded once for each
+        return False
+    if len(sized) < 2 or not axes:
+        return True
+    # rows are rounded one by one: either all are added side by side, or all that is reduced is one row
+    inner = sized if layout == "C" else sized[::-1]
+    return layout != "A" and (inner[-1] not in axes or sorted(inner[-len(axes) :]) == axes)
+
+
+def _by_numpy(b: TypedBuilder, name: str, o: Over, dtype: DType, **given: Abstract) -> Value:
+    """NumPy's own sum or product; `given` are arguments that may be known at run time only."""
+    keywords = {"name": name, "axis": o.axes, "keepdims": o.keepdims, "dtype": dtype.numpy.name}
+    names = tuple(k for k, v in given.items() if not is_default(v) and not (k == "where" and is_true(v)))
+    values = [b.array(given[k]) if k == "where" else b.value(b.as_dtype(given[k], dtype)) for k in names]
+    return b.library("tensorjit.runtime.reducing.reduce", (o.x, *values), _result_of(o, dtype), given=names, **keywords)
+
+
+def _starts_in_order(b: TypedBuilder, name: str, o: Over, dtype: DType, initial: Abstract, where: Abstract) -> bool:
+    """Whether `initial` may come last and what `where` leaves out be neutral, in NumPy's order."""
+    if dtype.kind not in "fc":
+        return True
+    if dtype is F16 and not is_true(where):  # each run of elements that count is rounded
+        return False
+    neutral = isinstance(initial, Static) and initial.value == (name == "prod")
+    whole = len(o.axes) == len(o.shape) and isinstance(o.x.type, ArrayType) and o.x.type.layout != "A"
+    return is_default(initial) or neutral or (name == "sum" and whole and is_true(where))
 
 
 def masked(b: TypedBuilder, o: Over, where: Abstract, neutral: Abstract) -> Over:
@@ -159,8 +200,12 @@ def _sum_rule(name: str, ufunc: str, neutral: int) -> Rule:
         b: TypedBuilder, a: Abstract, axis: Abstract = NONE, dtype: Abstract = NONE, out: Abstract = NONE,
         keepdims: Abstract = FALSE, initial: Abstract = NO_VALUE, where: Abstract = TRUE,
     ) -> Abstract:  # fmt: skip
-        o = masked(b, over(b, a, axis, keepdims), where, Static(neutral))
+        o = over(b, a, axis, keepdims)
         to = accumulator(b, b.strong_dtype(o.x), b.dtype_argument(dtype), out)
+        if not _starts_in_order(b, name, o, to, initial, where):
+            _keeps_imaginary(b, o, to)
+            return finish(b, _by_numpy(b, name, o, to, where=where, initial=initial), out)
+        o = masked(b, o, where, Static(neutral))
         if to is BOOL:  # NumPy adds and multiplies bools by logic
             result = reduce_over(b, "any" if name == "sum" else "all", o, Loop((BOOL,), BOOL))
         else:
@@ -216,12 +261,16 @@ def extremum(b: TypedBuilder, name: str, o: Over, dtype: DType) -> Abstract:
     return reduce_over(b, name, o, Loop((dtype,), dtype))
 
 
-def _call(b: TypedBuilder, function: str, o: Over, dtype: DType, **keywords: Any) -> Value:
-    """NumPy's own reduction."""
+def _result_of(o: Over, dtype: DType) -> ArrayType | ScalarType:
+    """The type of what NumPy's own reduction gives."""
     shape = tuple(1 if k in o.axes else d for k, d in enumerate(o.shape) if o.keepdims or k not in o.axes)
     dense = isinstance(o.x.type, ArrayType) and o.x.type.layout == "C"
-    result = ArrayType(dtype, shape, "C" if dense or len(shape) < 2 else "A") if shape else ScalarType(dtype)
-    return b.library(function, (o.x,), result, **keywords)
+    return ArrayType(dtype, shape, "C" if dense or len(shape) < 2 else "A") if shape else ScalarType(dtype)
+
+
+def _call(b: TypedBuilder, function: str, o: Over, dtype: DType, **keywords: Any) -> Value:
+    """NumPy's own reduction."""
+    return b.library(function, (o.x,), _result_of(o, dtype), **keywords)
 
 
 def _not_empty(b: TypedBuilder, o: Over, ufunc: str) -> None:

@@ -258,7 +258,7 @@ class _Writer:
             assert row.reduction is not None
             loop: Loop = op.attrs["loop"]
             by_position = row.reduction in ("argmin", "argmax")
-            dtype = loop.inputs[0] if by_position else loop.output
+            dtype = loop.inputs[0] if by_position else self._fed(op)
             value = self._cast(self._operand(op.operands[0], whole(self.region.space)), loop.inputs[0])
             value = self._cast(value, dtype)
             key = (row.reduction, dtype, value.name if isinstance(value, Ref) else op.result)
@@ -270,7 +270,8 @@ class _Writer:
             if by_position:
                 position = self._flat_position(sorted(self.region.sweep_loops, key=lambda n: min(n.axes)))
             self.scopes[-1].body.append(Accumulate(name, value, position))
-            self.scopes[depth].reductions += (Reduction(name, row.reduction, dtype),)
+            ordered = dtype.kind in "fc" and self.region.is_ordered(op)
+            self.scopes[depth].reductions += (Reduction(name, row.reduction, dtype, ordered=ordered),)
 
     def _reduced(self, op: Op) -> None:
         """A finished reduction as a row value."""
@@ -278,7 +279,13 @@ class _Writer:
         name = self.reduction_names[op.result]
         by_position = self.region.table[op.name].reduction in ("argmin", "argmax")
         self.home[name] = len(self.scopes) - 1
-        self.rows[op.result] = self._cast(Ref(name, I64 if by_position else loop.output), loop.output)
+        self.rows[op.result] = self._cast(Ref(name, I64 if by_position else self._fed(op)), loop.output)
+
+    def _fed(self, op: Op) -> DType:
+        """The dtype that a reduction accumulates in: NumPy adds and multiplies the halves of a row in f32."""
+        loop: Loop = op.attrs["loop"]
+        in_row = op.name in ("sum", "prod") and not self.region.adds_rows(op)
+        return F32 if loop.output is F16 and in_row else loop.output
 
     def _kept(self, sweep: int) -> Iterator[Store]:
         """The stores of what later sweeps load."""

@@ -125,6 +125,22 @@ class Region:
         row = self.table.get(op.name)
         return row is not None and row.reduction is not None and "axes" in op.attrs
 
+    def is_ordered(self, op: Op) -> bool:
+        """Whether NumPy takes the floats that an op reduces one by one, which decides what overflows on the way: in products, and
+        in sums of rows that lie side by side. (The elements of one row are summed pairwise.)"""
+        return op.name == "prod" or (op.name == "sum" and self.adds_rows(op))
+
+    def adds_rows(self, op: Op) -> bool:
+        """Whether what lies side by side in memory goes to results of its own: in an array that is there, as its layout is; in
+        what is computed here, as most of the arrays that it is computed from lie (NumPy's order, "K")."""
+        live = [k for k, d in enumerate(self.space) if d != 1]
+        memory = self.memory.get(op.operands[0])
+        known = [m for m in self.memory.values() if m.layout != "A" and len(m.shape) > 1]
+        layout = memory.layout if memory is not None else "K" if known else array_type(op.operands[0]).layout
+        if layout in ("A", "K") or not live:
+            return self.vector_axis not in self.reduced
+        return live[0 if layout == "F" else -1] not in self.reduced
+
     def resolved(self, value: Value) -> Value:
         """A value behind views that only rearrange axes."""
         while value in self.alias:

@@ -220,7 +220,7 @@ def kernels(draw: st.DrawFn) -> Kernel:
         Apply("add", (Ref("n", I64), i64(1)), I64),
         tuple(inner),
         kind,
-        (Reduction("s", "sum", F64, init),),
+        (Reduction("s", "sum", F64, init, draw(st.booleans())),),
     )
     stores = (
         Store("out", (row,), Apply("cast", (Ref("s", F64),), F32)),

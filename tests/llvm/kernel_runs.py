@@ -141,7 +141,9 @@ def apply(intrinsic: str, result: DType) -> Callable[..., Expr]:
     return lambda *args: Apply(intrinsic, args, result)
 
 
-def reduction(name: str, op: ReductionOp, dtype: DType, *, kind: LoopKind = "vector", unit: int | None = None) -> Kernel:
+def reduction(
+    name: str, op: ReductionOp, dtype: DType, *, kind: LoopKind = "vector", unit: int | None = None, ordered: bool = False
+) -> Kernel:
     """out[()] = op of x[i] for i < n, by position for argmin and argmax."""
     by_position = op in ("argmin", "argmax")
     result = INT64 if by_position else dtype
@@ -150,5 +152,5 @@ def reduction(name: str, op: ReductionOp, dtype: DType, *, kind: LoopKind = "vec
         name,
         (ViewParam("x", dtype, 1, unit), ViewParam("out", result, 0, written=True)),
         (ScalarParam("n", INT64),),
-        (For("i", N, (feed,), kind, (Reduction("r", op, dtype),)), Store("out", (), Ref("r", result))),
+        (For("i", N, (feed,), kind, (Reduction("r", op, dtype, ordered=ordered),)), Store("out", (), Ref("r", result))),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -346,6 +347,31 @@ def test_sum_does_not_depend_on_layout() -> None:
         runs("k", [a, out], len(x))
         results.add(float(out))
     assert len(results) == 1
+
+
+def in_turn(op: Any, x: Array) -> Any:
+    """What one step after the other makes of a row, each rounded to its dtype."""
+    step = {"sum": np.add, "prod": np.multiply}[op]
+    return functools.reduce(step, x, x.dtype.type(step.identity))
+
+
+@pytest.mark.parametrize("target", ENGINES)
+@pytest.mark.parametrize("dtype", [F64, F32, F16, C64], ids=str)
+def test_ordered_reductions_go_value_by_value(dtype: DType, target: str) -> None:
+    """To the bit, overflow on the way included: in vectors, their rest, scalar loops, strides."""
+    rng = np.random.default_rng(3)
+    names = [(op, kind) for op in ("sum", "prod") for kind in ("vector", "serial")]
+    runs = Runs([reduction(f"{op}_{kind}", op, dtype, kind=kind, ordered=True) for op, kind in names], target)  # type: ignore[arg-type]
+    largest = float(np.finfo(dtype.part.numpy).max)
+    with np.errstate(all="ignore"):
+        for n in (0, 1, 3, 16, 23, 70, 1003):
+            for values in (rng.normal(1, 0.1, n), largest * rng.choice([0.4, -0.6, 0.7], n), rng.choice([4e4, 1e-5], n)):
+                x = values.astype(dtype.numpy)
+                for a in (x, x[::-1], np.repeat(x, 2)[::2]):
+                    for op, kind in names:
+                        out = np.zeros((), dtype.numpy)
+                        assert runs(f"{op}_{kind}", [a, out], n) == 0
+                        np.testing.assert_array_equal(out, in_turn(op, a), f"{op} {kind} {n}")
 
 
 def test_initial_values() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -140,6 +141,9 @@ def _reduced(reduction: Reduction, fed: Sequence[tuple[Any, int]]) -> Any:
         best = values.min() if reduction.op == "argmin" else values.max()
         return np.int64(min(p for v, p in fed if v == best or v != v))
     with np.errstate(all="ignore"):
+        if reduction.ordered:
+            step: np.ufunc = {"sum": np.add, "prod": np.multiply}[reduction.op]
+            return functools.reduce(step, values, reduction.dtype.numpy.type(step.identity))
         return np.array(_REDUCERS[reduction.op](values)).astype(reduction.dtype.numpy)[()]
 
 

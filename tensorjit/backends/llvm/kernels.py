@@ -265,7 +265,10 @@ class _Writer(Writer):
             position = None if stmt.position is None else self.lanewise(stmt.position).register
         if self.mask is not None and not accumulator.columnwise:  # else lanes that do not count repeat one that does
             value = select(self.b, self.mask, value, scheme.neutral(self.width)[0])
-        accumulator.state = scheme.step(self.b, accumulator.state, value, position)
+        if scheme.ordered and width_of(value) > accumulator.width:
+            accumulator.state = scheme.step_lanes(self.b, accumulator.state, value, self.mask)
+        else:
+            accumulator.state = scheme.step(self.b, accumulator.state, value, position)
 
     def _counted(self, loop: For, fed: Sequence[Accumulator]) -> list[Accumulator]:
         """Of the accumulators that a loop feeds, those for which its turns can be counted."""
@@ -274,7 +277,8 @@ class _Writer(Writer):
 
     def _begin_strip(self, fed: Sequence[Accumulator], counted: Sequence[Accumulator], first: ir.Value) -> None:
         for a in fed:
-            a.state = a.scheme.neutral(self.width)
+            if not a.scheme.ordered:  # which goes on
+                a.state = a.scheme.neutral(self.width)
         for a in counted:
             a.first, a.state = first, (a.state[0], number(ir.VectorType(a.scheme.turn_type, self.width), 0))
 
@@ -298,11 +302,15 @@ class _Writer(Writer):
         width = self.width if self.width > 1 else facts.reduction_lanes(loop, reduction)
         if scheme.by_position and self.width == 1 and scheme.dtype.size < I64_SIZE:
             width = 1  # each strip gives one position: fewer registers than one for each lane
+        if scheme.ordered:
+            width = self.width
         init = None
         if reduction.init is not None:
             first = self.lanewise(reduction.init).register
             init = (cast(self.b, first, reduction.dtype, scheme.dtype),)
         state = scheme.neutral(width)
+        if scheme.ordered and init is not None:
+            state, init = init, None
         stack: tuple[ir.Value, ...] = ()
         if scheme.cascaded:
             stack = tuple(stack_room(self.setup, part.type, STACK_DEPTH) for part in flatten(state))
@@ -334,10 +342,16 @@ class _Writer(Writer):
             after = b.block
         return unflatten(self.join([(before, parts), (after, totals)]), accumulator.state)
 
+    def _put_to(self, accumulator: Accumulator, whole: State) -> None:
+        """Merge what was accumulated since `_begin_strip` with the whole."""
+        b, scheme = self.b, accumulator.scheme
+        if not scheme.ordered:
+            accumulator.state = scheme.merge(b, whole, scheme.shrink(b, accumulator.state, accumulator.width))
+
     def _end_strip(self, accumulator: Accumulator, whole: State) -> None:
         """Put what a strip accumulated to the whole."""
+        self._put_to(accumulator, whole)
         b, scheme = self.b, accumulator.scheme
-        accumulator.state = scheme.merge(b, whole, scheme.shrink(b, accumulator.state, accumulator.width))
         if accumulator.strips is None:
             return
         strips = b.add(accumulator.strips, I64(1))
@@ -460,7 +474,7 @@ class _Writer(Writer):
         for a in counted:
             a.first, a.state = None, self._positions(a, start)
         for a, whole in zip(fed, wholes, strict=True):
-            a.state = a.scheme.merge(self.b, whole, a.scheme.shrink(self.b, a.state, a.width))
+            self._put_to(a, whole)
 
     def _vector_loop(self, loop: For, extent: ir.Value) -> None:
         """The version for contiguous rows and, if it had to assume any, the test for them and the other version."""
@@ -470,6 +484,8 @@ class _Writer(Writer):
         b.position_at_end(fast)
         self.assumed = {}
         times = facts.multiplier(loop, self.target.vector_bytes)
+        if any(a.scheme.ordered and not a.columnwise for a in map(self.accumulators.get, names) if a is not None):
+            times = 1  # each lane waits for the one before it
         self._vector_version(loop, extent, times)
         assumed, self.assumed = self.assumed, None
         if not assumed:

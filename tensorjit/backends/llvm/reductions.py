@@ -63,14 +63,15 @@ class Scheme:
     op: str
     dtype: DType
     of_bools: bool = False
+    ordered: bool = False
 
     @staticmethod
     def of(reduction: Reduction) -> Scheme:
         op, dtype = reduction.op, reduction.dtype
         if dtype.kind == "b":
             return Scheme(op, U8, of_bools=True) if op.startswith("arg") else Scheme(_ON_BOOL.get(op, op), dtype, of_bools=True)
-        # NumPy sums halves in float, too
-        return Scheme(op, F32 if dtype.name == "f16" else dtype)
+        # NumPy sums halves in float, too, where it rounds the total alone
+        return Scheme(op, F32 if dtype.name == "f16" and not reduction.ordered else dtype, ordered=reduction.ordered)
 
     @property
     def by_position(self) -> bool:
@@ -78,7 +79,7 @@ class Scheme:
 
     @property
     def cascaded(self) -> bool:
-        return self.op == "sum" and self.dtype.kind in "fc"
+        return self.op == "sum" and self.dtype.kind in "fc" and not self.ordered
 
     def neutral(self, width: int) -> State:
         value = constant(self.dtype, self._neutral_number(), width)
@@ -110,6 +111,21 @@ class Scheme:
         assert position is not None
         better = self._better(b, value, state[0])
         return select(b, better, value, state[0]), b.select(better, position, state[1])
+
+    def step_lanes(self, b: ir.IRBuilder, state: State, value: Register, mask: ir.Value | None) -> State:
+        """state, one lane wide, with the lanes of value, one after the other; those out of the mask are neutral."""
+        if self.dtype.kind == "f" and self.dtype.size > 2:
+            kind, name = value.type, {"sum": "fadd", "prod": "fmul"}[self.op]
+            parameters = [kind.element, kind]
+            function = declare(b.module, f"llvm.vector.reduce.{name}.{suffix(kind)}", kind.element, parameters)
+            return (b.call(function, [state[0], value]),)
+        for k in range(width_of(value)):
+            lane = ir.IntType(32)(k)
+            (new,) = self.step(b, state, map_parts(lambda part, lane=lane: b.extract_element(part, lane), value), None)
+            # an infinite complex number times 1 has a part that is NaN
+            keeps = mask is not None and self.dtype.kind == "c"
+            state = (select(b, b.extract_element(mask, lane), new, state[0]) if keeps else new,)
+        return state
 
     def merge(self, b: ir.IRBuilder, first: State, second: State) -> State:
         if not self.by_position:
