@@ -282,7 +282,8 @@ def _logaddexp2(args: Args, output: DType) -> Expr:
 
 
 def _log_sum(exponential: str, at_equal: Expr, factor: Expr | None, args: Args) -> Expr:
-    """npy_logaddexp: equal arguments apart, which covers infinities of one sign; no flag from the path not taken."""
+    """npy_logaddexp: equal arguments apart, which covers infinities of one sign; no flag from the path not taken. NumPy compares
+    the difference in a way that raises `invalid` for NaN, which 0 / 0 does here."""
     x, y = args
     equal = compare("eq", x, y)
     zero = const(0, x.dtype)
@@ -291,7 +292,8 @@ def _log_sum(exponential: str, at_equal: Expr, factor: Expr | None, args: Args) 
     if factor is not None:
         tail = call("mul", factor, tail)
     larger = select(compare("gt", difference, zero), x, y)
-    ordered = select(test("isnan", difference), difference, call("add", larger, tail))
+    unordered = test("isnan", difference)
+    ordered = select(unordered, call("div", zero, select(unordered, zero, const(1, x.dtype))), call("add", larger, tail))
     return select(equal, call("add", x, at_equal), ordered)
 
 

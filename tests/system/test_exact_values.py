@@ -145,7 +145,7 @@ def test_the_table_is_true() -> None:
 
 
 # where a function comes to its limit
-APPROACHES = {
+APPROACHES: dict[Any, dict[Any, tuple[float, float]]] = {
     np.tanh: {np.float32: (8, 11), np.float64: (18, 21)},
     np.expm1: {np.float32: (-30, -14), np.float64: (-51, -34)},
     np.exp: {np.float32: (87, 90), np.float64: (708, 711)},

@@ -211,7 +211,8 @@ def arcsinh(x: Lane) -> Lane:
     root, root_low = square_root(w, w_low + squared_low)
     high, low = fast_sum(root, a)
     result = log_of_normal_sum(high, low + root_low, exponent_bias(high))
-    (result,) = rare(steep, [select(linear, size, result)], lambda: [_log_of_twice(size)])
+    # a zero in another lane would divide by zero
+    (result,) = rare(steep, [select(linear, size, result)], lambda: [_log_of_twice(select(steep, size, 1.0))])
     return _signed(result, x)
 
 
