@@ -45,6 +45,9 @@ fuzz-programs: ## COUNT random programs whose variables change their types, from
 foreign: ## NumPy's and numba's own tests, every call compared (hours; tests/foreign/README.md)
 	nice $(PYTHON) -m tests.foreign.run
 
+stress: ## threads that call, compile, evict and clear, for a minute
+	$(PYTHON) -W ignore tests/system/thread_stress.py 60
+
 docs: ## the documentation site, into site/
 	$(PYTHON) -m mkdocs build --strict
 

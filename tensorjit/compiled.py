@@ -28,6 +28,7 @@ from tensorjit.passes.specialise import Names, NeedsStatic
 from tensorjit.records import dataclass
 from tensorjit.runtime.callable import NativeCallable
 from tensorjit.runtime.fpstatus import caller_level
+from tensorjit.runtime.locks import Busy, ObjectLock
 
 if TYPE_CHECKING:
     from tensorjit.seeing import Lowered
@@ -93,7 +94,7 @@ class ScriptFunction(NativeCallable):
         self._retired_hits = 0
         self._failure: CompileError | None = None
         self._plain: set[tuple[Any, ...]] = set()  # kinds of calls that cannot be compiled
-        self._lock = threading.RLock()
+        self._lock = ObjectLock()
         self._busy = threading.local()
         self._signature = self._signature_of(function)
 
@@ -126,7 +127,10 @@ class ScriptFunction(NativeCallable):
         except TypeError:
             return self.__wrapped__(*args, **kwargs)  # raises what Python raises for such a call
         try:
-            key, executable = self._executable(bound, options)
+            with self._lock.outermost():
+                key, executable = self._executable(bound, options)
+        except Busy:
+            return self.__wrapped__(*args, **kwargs)
         except CompileError as error:
             if options.fallback == "python":
                 return self._fall_back(error, args, kwargs)
@@ -185,11 +189,11 @@ class ScriptFunction(NativeCallable):
         try:
             return self.__wrapped__(*args, **kwargs)
         finally:
-            self._drop_outdated(executable)
+            self._lock.whenever(functools.partial(self._drop_outdated, executable))
 
     def _drop_outdated(self, executable: Executable) -> bool:
         """Forget a version that was compiled before the latest path was recorded, by whatever traced function."""
-        with self._lock:
+        with self._lock.held():
             outdated = self._recorded_at.get(executable, -1) != _recorded
             for key in [k for k, e in self._executables.items() if e is executable and outdated]:
                 self._drop(key)
@@ -246,11 +250,12 @@ class ScriptFunction(NativeCallable):
         return Signature(params, seen.equal, seen.disjoint, seen.identical, seen.shapes)
 
     def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
-        with self._lock:
+        with self._lock.held():
             key = (bound.form, self._observe(bound, options))
-            for place, found in self._executables.items():
+            for place, found in list(self._executables.items()):  # its check may run code of the user's
                 by_numpy = found.entry is None
                 if place[:2] == key and by_numpy == (options.backend == "reference") and self._holds(found, bound):
+                    self._install_again(found)
                     return place, found
             recorded = _recorded
             executable = self._compile(bound, options)
@@ -262,6 +267,11 @@ class ScriptFunction(NativeCallable):
             if executable.entry is not None:
                 self._install(executable.entry)
             return place, executable
+
+    def _install_again(self, executable: Executable) -> None:
+        """Where an interrupt came between noting a version and putting it where calls find it."""
+        if executable.entry is not None and not self._has(executable.entry):
+            self._install(executable.entry)
 
     def _compile(self, bound: Bound, options: Options) -> Executable:
         source = self._source()
@@ -345,13 +355,15 @@ class ScriptFunction(NativeCallable):
 
     def cache_clear(self) -> None:
         """Forget and free every compiled version."""
-        with self._lock:
-            self._evict_all()
-            self._executables.clear()
-            self._recorded_at.clear()
-            self._misses = self._retired_hits = 0
-            self._failure = None
-            self._plain.clear()
+        self._lock.whenever(self._forget)
+
+    def _forget(self) -> None:
+        self._executables.clear()  # before their code goes: an interrupt may come between
+        self._recorded_at.clear()
+        self._evict_all()
+        self._misses = self._retired_hits = 0
+        self._failure = None
+        self._plain.clear()
 
     def __repr__(self) -> str:
         return f"<tensorjit {type(self).__name__} {self.__name__}>"

@@ -22,6 +22,7 @@ from tensorjit.ir.graph import Graph
 from tensorjit.passes.specialise import Names
 from tensorjit.passes.specialise import Traced as InlinedTrace
 from tensorjit.runtime.fpstatus import caller_level
+from tensorjit.runtime.locks import Busy
 
 MAX_PATHS = 32  # of one traced function: each new one compiles all of them again
 MAX_RETRACES = 4  # of one call
@@ -66,9 +67,10 @@ class Traced(ScriptFunction):
 
     def record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Run the callable on copies of these arguments and keep the path that it takes; whether that is a new one."""
-        with self._lock:
+        with self._lock.held():
             before = self._tree
-            recorded = trace.record(self.__wrapped__, args, kwargs, before, self._strict).tree
+            with self._lock.foreign():
+                recorded = trace.record(self.__wrapped__, args, kwargs, before, self._strict).tree
             if before is None:
                 self._signature = trace.signature_of(self.__wrapped__, len(args))
             if recorded is not before:
@@ -83,7 +85,7 @@ class Traced(ScriptFunction):
     def _all_or_nothing(self) -> Iterator[None]:
         """Within it, a path is recorded, checked and compiled, or else forgotten: all paths are compiled together, so that one which
         cannot be would stand against every later version."""
-        with self._lock:
+        with self._lock.held():
             before = self._tree
             try:
                 yield
@@ -123,7 +125,7 @@ class Traced(ScriptFunction):
         """Record a path; where the function does otherwise when it is run again, TracingCheckError, and the path is not kept."""
         with self._all_or_nothing():
             if self.record(args, kwargs) and self._checked and self._tree is not None:
-                with warnings.catch_warnings():
+                with self._lock.foreign(), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     trace.check_path(self.__wrapped__, args, kwargs, self._tree, self._captured())
 
@@ -158,7 +160,7 @@ class Traced(ScriptFunction):
         forms = trace.forms_of(self.__wrapped__)
         if len(forms) == len(self._forms) and all(map(operator.is_, forms, self._forms)):
             return
-        with self._lock:
+        with self._lock.held():
             self._forms, self._signature = forms, trace.signature_of(self.__wrapped__, 0)
             same = self._tree is not None and self._tree.parameters == trace.parameters_of(self._signature)
             self._keep(self._tree if same else None)
@@ -170,6 +172,8 @@ class Traced(ScriptFunction):
             return super()._miss(args, kwargs)
         except _NotRecorded as error:
             raised = error.raised
+        except Busy:
+            raised = None
         result = self.__wrapped__(*args, **kwargs)
         if raised is not None:  # tracing itself stands against it
             raise raised

@@ -158,7 +158,7 @@ def _parse(text: str) -> ast.Module:
 
 
 _WARNED_OF: Final = re.compile(r"\\|\bis\s+(not\s+)?[\d\"'(\[{-]|\bassert\s*\(")
-_warnings_lock = threading.Lock()
+_warnings_lock = threading.RLock()  # a finaliser that compiles may come within it
 
 
 def _quietly(text: str, read: Callable[[str], T]) -> T:

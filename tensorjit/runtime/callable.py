@@ -210,40 +210,50 @@ class NativeCallable(_NativeBase):  # type: ignore[misc]
         finally:
             with _chain_lock:
                 self._inside -= 1
-                if self._retired:
-                    self._sweep()
+            self._sweep()
 
-    # -- the chain
+    # -- the chain: each change ends with putting all of it in order, so that one made in between, by a signal handler or a
+    # finaliser, does no harm
 
     def _install(self, entry: NativeEntry) -> None:
         """Make `entry` the first of the chain."""
         with _chain_lock:
-            entry.set_next(self._entries[0].address if self._entries else None)
             self._entries.insert(0, entry)
             _live.add(self)
-            self._fill_slot()
-            self._sweep()
+            self._link()
+        self._sweep()
+
+    def _has(self, entry: NativeEntry) -> bool:
+        """Whether `entry` is in the chain."""
+        return entry in self._entries
 
     def _evict(self, entry: NativeEntry) -> None:
         """Take `entry` out of the chain and free its code, at once or when the last call inside it has
         left."""
         with _chain_lock:
-            index = self._entries.index(entry)
-            following = self._entries[index + 1].address if index + 1 < len(self._entries) else None
-            if index:
-                self._entries[index - 1].set_next(following)
-            del self._entries[index]
-            self._fill_slot()
-            self._retired.append(entry)
-            self._sweep()
+            if entry in self._entries:
+                self._entries.remove(entry)
+                self._retired.append(entry)
+            self._link()
+        self._sweep()
 
     def _evict_all(self) -> None:
         """Empty the chain."""
         with _chain_lock:
             self._retired += self._entries
             self._entries.clear()
-            self._fill_slot()
-            self._sweep()
+            self._link()
+        self._sweep()
+
+    def _link(self) -> None:
+        """Let each entry hand on to the next, and calls find the first."""
+        following = None
+        for entry in reversed(self._entries):
+            entry.set_next(following)
+            following = entry.address
+        for entry in self._retired:  # a call that is still inside may yet be handed on, and what was the next may be freed
+            entry.set_next(None)
+        self._fill_slot()
 
     def _fill_slot(self) -> None:
         """Let calls go straight to the first entry, where no call has to ask for the options."""
@@ -252,12 +262,14 @@ class NativeCallable(_NativeBase):  # type: ignore[misc]
 
     def _sweep(self) -> None:
         """Free what is retired and not in use."""
-        if not _gil_enabled() or self._inside:
-            return  # another thread may be about to enter, or be in an entry's last instructions
+        if not self._retired or not _gil_enabled():
+            return
         with _chain_lock:
+            if self._inside:
+                return  # another thread may be about to enter, or be in an entry's last instructions
             idle = [entry for entry in self._retired if not entry.in_use]
             self._retired[:] = [entry for entry in self._retired if entry not in idle]
-        for entry in idle:
+        for entry in idle:  # without the lock: what an entry kept alive may end here, and run code of the user's
             entry.close()
 
     # -- copies and pickles start without machine code
@@ -270,7 +282,7 @@ class NativeCallable(_NativeBase):  # type: ignore[misc]
 
 
 _gil_enabled = getattr(sys, "_is_gil_enabled", lambda: True)
-_chain_lock = threading.RLock()
+_chain_lock = threading.RLock()  # the last in the order of runtime.locks: nothing is called under it that takes another
 _VECTORCALL = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
 _live: weakref.WeakSet[NativeCallable] = weakref.WeakSet()  # what has had entries
 _enable_vectorcall(NativeCallable)

@@ -24,11 +24,14 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
+from llvmlite.binding import ffi
 
 from tensorjit.records import dataclass
+from tensorjit.runtime.locks import not_waiting
 
 __all__ = ["HOST", "MINIMAL_PASSES", "Engine", "Library", "Target", "default_engine", "host_target"]
 
@@ -82,6 +85,22 @@ def _host_features() -> str:
 
 
 @functools.cache
+def _lock_of_llvmlite() -> Any:
+    """The lock under which llvmlite makes each of its calls: one of our own would be taken before it here, and after it by a signal
+    handler or a finaliser that compiles and comes within such a call."""
+    return getattr(getattr(ffi.lib, "_lock", None), "_lock", None) or threading.RLock()
+
+
+_llvm_lock = _lock_of_llvmlite()
+
+
+@contextmanager
+def _in_llvm() -> Iterator[None]:
+    """Around calls of LLVM that belong together."""
+    with not_waiting(), _llvm_lock:
+        yield
+
+
 def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -125,7 +144,8 @@ class Library:
 
     def close(self) -> None:
         """Free the code. No thread may be inside it."""
-        self._tracker.close()
+        with _in_llvm():
+            self._tracker.close()
         self.keep = ()
 
 
@@ -136,7 +156,6 @@ class Engine:
         _initialise()
         self.target = host_target() if target is None else target
         self._machine = _create_machine(self.target)
-        self._lock = threading.RLock()
 
     @property
     def arch(self) -> str:
@@ -170,7 +189,7 @@ class Engine:
     @contextmanager
     def _parsed(self, module: ir.Module | str, passes: Sequence[str], pipeline: bool) -> Iterator[llvm.ModuleRef]:
         # one context a module: the global one would keep every type and constant of every compile
-        with self._lock:
+        with _in_llvm():
             context = llvm.create_context()
             try:
                 parsed = llvm.parse_assembly(str(module), context)
@@ -216,14 +235,15 @@ class Engine:
 
         Raises RuntimeError if a symbol is missing or the bytes are no object for this machine.
         """
-        builder = llvm.JITLibraryBuilder()
-        for data in (objects,) if isinstance(objects, bytes) else objects:
-            builder.add_object_img(data)
-        for name, address in symbols.items():
-            builder.import_symbol(name, address)
-        for name in exports:
-            builder.export_symbol(name)
-        tracker = builder.link(_linkers.next(), f"tj_library_{next(_library_numbers)}")
+        with _in_llvm():
+            builder = llvm.JITLibraryBuilder()
+            for data in (objects,) if isinstance(objects, bytes) else objects:
+                builder.add_object_img(data)
+            for name, address in symbols.items():
+                builder.import_symbol(name, address)
+            for name in exports:
+                builder.export_symbol(name)
+            tracker = builder.link(_linkers.next(), f"tj_library_{next(_library_numbers)}")
         return Library(tracker, {name: tracker[name] for name in exports}, keep)
 
 
@@ -250,18 +270,17 @@ class _Linkers:
     LIBRARIES = 64
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._served = 0
         self._current: llvm.orcjit.LLJIT | None = None
 
     def next(self) -> llvm.orcjit.LLJIT:
-        with self._lock:
-            if self._current is None or self._served == self.LIBRARIES:
-                _initialise()
-                self._current = llvm.create_lljit_compiler(_create_machine(host_target()), use_jit_link=True, suppress_errors=True)
-                self._served = 0
-            self._served += 1
-            return self._current
+        """An instance that takes one library more."""
+        if self._current is None or self._served == self.LIBRARIES:
+            _initialise()
+            self._current = llvm.create_lljit_compiler(_create_machine(host_target()), use_jit_link=True, suppress_errors=True)
+            self._served = 0
+        self._served += 1
+        return self._current
 
 
 _linkers = _Linkers()
