@@ -1,7 +1,7 @@
 # `make check` is what a change must pass; `make` alone says what else there is.
 PYTHON ?= python
 
-.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz fuzz-programs foreign docs clean
+.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz fuzz-programs foreign stress docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
