@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import operator
 import sys
 import threading
 import warnings
@@ -25,6 +26,7 @@ from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem,
 from tensorjit.ir.graph import Graph
 from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe, of_value
 from tensorjit.passes.specialise import Names, NeedsStatic
+from tensorjit.passes.specialise.functions import default_places, signature_of
 from tensorjit.records import dataclass
 from tensorjit.runtime.callable import NativeCallable
 from tensorjit.runtime.fpstatus import caller_level
@@ -59,6 +61,20 @@ class Bound:
 
     def leaves(self) -> list[Any]:
         return list(leaves(self.given))
+
+
+@final
+class _Forwarded:
+    """An attribute of the plain function: who sets it here means that function."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, owner: Any, kind: type) -> Any:
+        return self if owner is None else getattr(owner.__wrapped__, self._name)
+
+    def __set__(self, owner: Any, value: Any) -> None:
+        setattr(owner.__wrapped__, self._name, value)
 
 
 MAX_PLAIN = 256  # kinds of calls of one function that are remembered not to compile
@@ -100,7 +116,12 @@ class ScriptFunction(NativeCallable):
 
     @staticmethod
     def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
-        return inspect.signature(function, follow_wrapped=False)
+        raise NotImplementedError
+
+    # what a function lets others read and set
+    __code__ = _Forwarded("__code__")
+    __defaults__ = _Forwarded("__defaults__")
+    __kwdefaults__ = _Forwarded("__kwdefaults__")
 
     # -- what the subclasses say -------------------------------------------------------------------------------
 
@@ -110,10 +131,14 @@ class ScriptFunction(NativeCallable):
 
     # -- calling -----------------------------------------------------------------------------------------------
 
+    def _look_again(self) -> None:
+        """Before anything is compiled: the function may have been changed in place."""
+
     def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         options = self._chosen()
         if not options.enabled:
             return self.__wrapped__(*args, **kwargs)
+        self._look_again()
         if is_tracing():
             from tensorjit.frontend.trace import traced_call  # noqa: PLC0415  (loaded: a trace runs)
 
@@ -345,6 +370,7 @@ class ScriptFunction(NativeCallable):
         return made
 
     def _examined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
+        self._look_again()
         options = self._chosen()
         return self._executable(self._bind(args, kwargs), options)[1]
 
@@ -407,6 +433,7 @@ class Scripted(ScriptFunction):
     def __init__(self, function: FunctionType, options: Mapping[str, Any]) -> None:
         super().__init__(function, options)
         self._parsed: Source | None = None
+        self._seen = _state_of(function)
         try:
             self._source()
         except CompileError:
@@ -414,15 +441,37 @@ class Scripted(ScriptFunction):
             if chosen.enabled and chosen.fallback != "python":
                 raise
 
+    @staticmethod
+    def _signature_of(function: Any) -> inspect.Signature:
+        return signature_of(function)
+
+    def _look_again(self) -> None:
+        now = _state_of(self.__wrapped__)
+        if len(now) == len(self._seen) and all(map(operator.is_, now, self._seen)):
+            return
+        function: Any = self.__wrapped__
+        with self._lock:
+            self._seen, self._parsed = now, None
+            self._signature = signature_of(function)
+            self._static.clear()
+            self._plain.clear()
+            self._failure = None
+
     def _source(self) -> Source:
+        self._look_again()
         if self._parsed is None:
             function: Any = self.__wrapped__
             graph = compiler.parse(function)
-            defaults = {
-                k: p.default for k, p in enumerate(self._signature.parameters.values()) if p.default is not inspect.Parameter.empty
-            }
+            places = default_places(function)
+            defaults = {k: places[name] for k, name in enumerate(self._signature.parameters) if name in places}
             self._parsed = Source(graph, Names.of(function), defaults)
         return self._parsed
+
+
+def _state_of(function: Any) -> tuple[Any, ...]:
+    """All of a function that can be set in place and that calls depend on."""
+    by_name = function.__kwdefaults__ or {}
+    return (function.__code__, function.__defaults__, *by_name, *by_name.values())
 
 
 def _seeing() -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from types import ModuleType
 from typing import Any, final
 
 from tensorjit import compiler
@@ -77,9 +78,17 @@ def _guarded(guard: Guard) -> str:
 
 def _is_news(source: Source, told: Collection[object]) -> bool:
     """Whether a guard says more than that an object is itself, or of the class that it is read as."""
-    if source.kind == "of function" and source.name == "__code__":
+    if (source.kind == "of function" and source.name == "__code__") or _is_of_libraries(source.container):
         return False
     return source.kind != "constant" and not (source.kind == "what" and source.container.key in told)
+
+
+def _is_of_libraries(owner: object) -> bool:
+    """Whether a name is looked up in what everybody takes to be as it is: Python's builtins and modules, NumPy."""
+    if not isinstance(owner, Source) or owner.kind != "constant":
+        return False
+    module = owner.container.__name__ if isinstance(owner.container, ModuleType) else owner.name
+    return module.partition(".")[0] in ("numpy", "math", "builtins", "globals()", "sys")
 
 
 def _shown(value: object) -> str:

@@ -177,12 +177,13 @@ def is_static(value: Abstract) -> bool:
     itself may differ at the next call."""
     if isinstance(value, Sequence_):
         return all(is_static(v) for v in value.items)
-    return isinstance(value, Static) and _is_constant(value.value)
+    return isinstance(value, Static) and is_constant(value.value)
 
 
-def _is_constant(value: Any) -> bool:
+def is_constant(value: Any) -> bool:
+    """Whether an object remains what it is, items included."""
     if isinstance(value, (tuple, frozenset)):
-        return all(map(_is_constant, value))
+        return all(map(is_constant, value))
     return type(value) in _CONSTANTS or isinstance(value, _CONSTANT_KINDS) or value is np._NoValue
 
 

@@ -32,7 +32,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import Any, Literal, final
 
 import numpy as np
@@ -393,7 +393,7 @@ class _Checker:
             case _:
                 identity = isinstance(capture.param, StaticParam) and capture.param.identity
                 value = self._find(source) if identity else self._find_present(source)  # null is not that object either
-                if source.kind != "attribute":
+                if not isinstance(capture.param, StaticParam) and (source.kind != "attribute" or _of_module(source) is not None):
                     self._captured.append(value)
                 return self._read(capture.param, value)
         return None
@@ -423,7 +423,9 @@ class _Checker:
             case "cell":
                 return host.load_field(host.constant(source.container), LAYOUT.cell_content, PTR)
             case "global":
-                return host.call("tj_py_PyDict_GetItemWithError", host.constant(source.container), self._name(name))
+                return _item(host, source.container, name)
+            case "attribute" if (module := _of_module(source)) is not None:
+                return _item(host, vars(module), name)
             case "attribute":
                 return self._get_attribute(self._find_present(source.container), self._name(name))
             case "of function":
@@ -440,11 +442,11 @@ class _Checker:
         return host.load_field(owner, start + 8 * name, PTR)
 
     def _part_of_function(self, source: Source) -> ir.Value:
-        """Null where Python says None: a function without defaults."""
-        owner = self._find_present(source.container)
+        host, owner = self.host, self._find_present(source.container)
         if source.container.kind != "constant":
-            self.host.guard(self.host.has_type(owner, self.host.constant(FunctionType)))
-        return self.host.load_field(owner, getattr(LAYOUT, f"function_{source.name.strip('_')}"), PTR)
+            host.guard(host.has_type(owner, host.constant(FunctionType)))
+        value = host.load_field(owner, getattr(LAYOUT, f"function_{source.name.strip('_')}"), PTR)
+        return host.emit.select(self._is_null(value, True), host.python_object("_Py_NoneStruct"), value)
 
     def _name(self, name: Any) -> ir.Value:
         return self.host.constant(sys.intern(name) if type(name) is str else name)
@@ -533,6 +535,19 @@ class _Checker:
         pairs = host.table("tj_disjoint_pairs", I32, table)
         found = host.call("tj_rt_are_disjoint", extents, pairs, I64(len(overlaps)))
         host.guard(host.emit.icmp_signed("!=", found, I32(0)))
+
+
+def _of_module(source: Source) -> Any:
+    """The module that an attribute is read from past Python's own way, which is longer; None: it is none, or has it in no dictionary.
+    Where the attribute is gone from there, the entry does not serve."""
+    if source.kind != "attribute" or source.container.kind != "constant":
+        return None
+    owner, name = source.container.container, source.name
+    return owner if type(owner) is ModuleType and name in vars(owner) and not name.startswith("__") else None
+
+
+def _item(host: HostBuilder, space: dict[str, Any], name: str) -> ir.Value:
+    return host.call("tj_py_PyDict_GetItemWithError", host.constant(space), host.constant(sys.intern(name)))
 
 
 def _flag_masks(param: ArrayParam) -> tuple[int, int]:

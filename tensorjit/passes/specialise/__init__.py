@@ -34,7 +34,7 @@ from tensorjit.ir.signature import (
     flat,
 )
 from tensorjit.ir.types import ArrayType
-from tensorjit.ops.abstract import Abstract, Sequence_, of
+from tensorjit.ops.abstract import Abstract, Sequence_, Unbound, of
 from tensorjit.ops.typed import Refusal
 from tensorjit.passes.alias import find_aliases
 from tensorjit.passes.specialise.basics import HANDLERS
@@ -104,14 +104,19 @@ def specialise(
 ) -> Specialised:
     """The typed graph of one signature.
 
-    `defaults[k]` is the value of parameter k where its signature is a DefaultSig. Raises UnsupportedError or TypeInferenceError
-    with every problem of the function.
+    `defaults[k]` is the value of parameter k where its signature is a DefaultSig, or its Source. Raises UnsupportedError or
+    TypeInferenceError with every problem of the function.
     """
     s = Specialiser(library, parse, HANDLERS, FLOW)
     values, leaves = _parameters(s, generic, signature, defaults)
     frame = Frame(names, dict(zip(generic.params, values, strict=True)))
     s.b.builder.loc = generic.loc
     try:
+        if names.owner is not None:
+            s.unchanged(names.owner)
+        for param, value, place in zip(generic.params, values, defaults, strict=True):
+            if isinstance(value, Unbound):  # to its default, which stands outside as what is captured does
+                frame.env[param] = s.default(place, value.name)
         outcome = run(s, generic.block.ops, 0, frame, lambda o, f: _finish(s, o, f))
         _finish(s, outcome, frame)
     except Refusal as refusal:
@@ -162,7 +167,7 @@ def _parameters(s: Specialiser, generic: Graph, signature: Signature, defaults: 
             return made
         leaf = next(counter)
         if isinstance(sig, DefaultSig):
-            return of(defaults[k])
+            return Unbound(parameters[k]) if isinstance(defaults[k], Source) else of(defaults[k])
         if isinstance(sig, StaticSig):
             return of(sig.value)
         value = Value(types[leaf] if isinstance(sig, ArraySig) else sig.type, leaf_names[leaf])

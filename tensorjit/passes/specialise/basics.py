@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from enum import Enum
 from inspect import getattr_static
@@ -64,14 +65,16 @@ def _global(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstr
 
 def read_global(s: Specialiser, frame: Frame, name: str) -> Abstract:
     """A name of the function's module, or a builtin."""
-    source = Source("global", frame.names.globals, name)
-    try:
-        value = source.read()
-    except KeyError:
-        s.absent(source)
-        s.b.fail("NameError", f"name '{source.name}' is not defined")
-        return Poison()
-    return s.captured(source, value)
+    space, builtins = frame.names.globals, frame.names.builtins
+    if name in space:
+        return s.captured(Source("global", space, name), space[name])
+    s.absent(Source("dict item", Source("constant", space, "globals()"), name))
+    place = Source("dict item", Source("constant", builtins, "builtins"), name)
+    if name in builtins:
+        return s.captured(place, builtins[name])
+    s.absent(place)
+    s.b.fail("NameError", f"name '{name}' is not defined")
+    return Poison()
 
 
 @handles("free")
@@ -108,6 +111,8 @@ def _numpy(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstra
     found: Any = __import__(path.split(".")[0])
     for part in path.split(".")[1:]:
         found = getattr(found, part)
+    if op.name == "import":
+        s.captured(Source("dict item", Source("constant", sys.modules, "sys.modules"), path), found)
     return Static(found)
 
 
@@ -148,16 +153,17 @@ _INSTEAD = {"flat": "write x.ravel()", "base": "look at it outside", "flags": "l
 def _static_attribute(s: Specialiser, owner: Any, name: str) -> Abstract:
     if isinstance(owner, str):
         return Bound(Static(owner), name)
-    if not hasattr(owner, name):
-        s.b.fail("AttributeError", f"{type(owner).__name__!r} object has no attribute {name!r}")
+    place = Source("attribute", Source("constant", owner, getattr(owner, "__name__", "")), name)
+    changes = isinstance(owner, ModuleType) or (isinstance(owner, type) and bool(owner.__flags__ & _HEAP_TYPE))
+    try:
+        value = getattr(owner, name)
+    except AttributeError as error:
+        if changes:
+            s.absent(place)
+        s.b.fail("AttributeError", str(error).replace("{", "{{").replace("}", "}}"))
         return Poison()
-    value = getattr(owner, name)
-    if isinstance(owner, ModuleType):
-        if owner.__name__.split(".")[0] in ("numpy", "math"):
-            return of(value)
-        return s.captured(Source("global", vars(owner), name), value)
-    if isinstance(owner, type) and owner.__flags__ & _HEAP_TYPE:  # a class of the user's may be changed
-        return s.captured(Source("attribute", Source("constant", owner, owner.__name__), name), value)
+    if changes:  # a class of the user's, and any module
+        return s.captured(place, value)
     if isinstance(owner, (type, np.dtype, np.finfo, np.iinfo)):
         return of(value)
     if isinstance(owner, Enum) and getattr_static(type(owner), name) is vars(Enum).get(name) and is_static(found := of(value)):
@@ -402,7 +408,7 @@ def _return(s: Specialiser, frame: Frame, op: Op | None, args: list[Abstract]) -
 def _structure(s: Specialiser, x: Abstract, values: list[Value]) -> Any:
     """How the flat values make up the Python result."""
     if x in s.lists:
-        s.b.refuse("a list that was an argument is returned: the result would be another list", "return list(x), or its items")
+        s.b.refuse("a list from outside is returned: the result would be another list", "return list(x), or its items")
     if isinstance(x, Sequence_):
         return ("list" if x.is_list else "tuple", *(_structure(s, i, values) for i in x.items))
     if isinstance(x, Value) and x in s.params:

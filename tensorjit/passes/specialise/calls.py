@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
@@ -33,6 +34,7 @@ from tensorjit.ops.words import describe
 from tensorjit.passes.specialise import operators, strings
 from tensorjit.passes.specialise.control import fetch, poisoned
 from tensorjit.passes.specialise.extremes import extreme
+from tensorjit.passes.specialise.functions import default_places, signature_of
 from tensorjit.passes.specialise.in_python import IN_PYTHON
 from tensorjit.passes.specialise.inline import inline
 from tensorjit.passes.specialise.python_builtins import BUILTINS
@@ -229,17 +231,36 @@ def _call_function(
     keywords: dict[str, Abstract],
     after: Rest,
 ) -> Outcome:
-    signature = function.signature if isinstance(function, Traced) else inspect.signature(function, follow_wrapped=False)
-    try:
-        arguments = signature.bind(*args, **keywords)
-    except TypeError as error:
-        s.b.fail("TypeError", f"{function.graph.name if isinstance(function, Traced) else function.__qualname__}() {error}")
-        return Outcome("fell", (Static(None),))
-    arguments.apply_defaults()
-    values = [of(v) for v in arguments.arguments.values()]
     if isinstance(function, Traced):
+        arguments = _bind(s, function.signature, function.graph.name, args, keywords)
+        if arguments is None:
+            return _FAILED
+        arguments.apply_defaults()
+        values = [of(v) for v in arguments.arguments.values()]
         return _enter(s, frame, function.graph, function.names, values, after, function)
+    s.unchanged(function)
+    arguments = _bind(s, signature_of(function), function.__qualname__, args, keywords)
+    if arguments is None:
+        s.uncallable(function)
+        return _FAILED
+    given, places = set(arguments.arguments), default_places(function)
+    arguments.apply_defaults()
+    values = [s.default(places[n], n) if n in places and n not in given else of(v) for n, v in arguments.arguments.items()]
     return _enter(s, frame, _parsed(s, function), Names.of(function), values, after, function)
+
+
+_FAILED = Outcome("fell", (Static(None),))
+
+
+def _bind(
+    s: Specialiser, signature: inspect.Signature, name: str, args: list[Abstract], keywords: dict[str, Abstract]
+) -> inspect.BoundArguments | None:
+    """A call bound to the parameters; None where that is a TypeError at run time."""
+    try:
+        return signature.bind(*args, **keywords)
+    except TypeError as error:
+        s.b.fail("TypeError", f"{name}() {error}")
+        return None
 
 
 def _parsed(s: Specialiser, function: FunctionType) -> Graph:
@@ -266,7 +287,7 @@ def _call_closure(
         s.b.fail("TypeError", f"{closure.graph.name}() called with the wrong arguments")
         return Outcome("fell", (Static(None),))
     outer: Names = closure.scope
-    inner = Names(closure.graph.name, outer.globals, outer.cells, {**outer.captures, **closure.captures}, outer.arrays)
+    inner = replace(outer, function=closure.graph.name, captures={**outer.captures, **closure.captures}, owner=None)
     return _enter(s, frame, closure.graph, inner, [given[n] for n in names], after, closure.graph)
 
 

@@ -316,6 +316,8 @@ def _identical(b: TypedBuilder, x: Abstract, y: Abstract) -> bool:
         b.refuse("`is` between two arrays", "compare what they hold")
     if is_number(x) or is_number(y):
         b.refuse("`is` between numbers", "write ==")
+    if isinstance(x, Sequence_) and isinstance(y, Sequence_) and x.is_list == y.is_list:
+        b.refuse(f"`is` between two {'lists' if x.is_list else 'tuples'}", "write ==")
     return False
 
 

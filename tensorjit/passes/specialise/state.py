@@ -14,7 +14,7 @@ from tensorjit.errors import Loc, Problem
 from tensorjit.ir.graph import Graph, Op, Value
 from tensorjit.ir.signature import ArraySig, ScalarSig, of_value, same_static
 from tensorjit.ir.types import ArrayType
-from tensorjit.ops.abstract import Abstract, Static, of
+from tensorjit.ops.abstract import Abstract, Sequence_, Static, is_constant, of
 from tensorjit.ops.opdef import OpDef
 from tensorjit.ops.typed import Refusal, TypedBuilder
 from tensorjit.passes.specialise.join import Template
@@ -215,14 +215,17 @@ class Names:
 
     function: str
     globals: dict[str, Any]
+    builtins: Mapping[str, Any] = field(default_factory=lambda: vars(builtins))
     cells: Mapping[str, CellType] = field(default_factory=dict)
     captures: Mapping[str, Abstract] = field(default_factory=dict)
     arrays: tuple[Source, ...] = ()  # captured by a trace
+    owner: Any = None  # the plain function whose names they are
 
     @staticmethod
     def of(function: FunctionType) -> Names:
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-        return Names(function.__qualname__, function.__globals__, cells)
+        known: Any = function  # typeshed has no __builtins__
+        return Names(function.__qualname__, function.__globals__, known.__builtins__, cells, owner=function)
 
 
 @final
@@ -320,7 +323,8 @@ class Specialiser:
         self.versions = 0
         self.in_condition = False  # of a while: its block must end in a yield
         self.params: dict[Value, int] = {}  # the leaves of the arguments, then the captured arrays
-        self.lists: set[Abstract] = set()  # arguments that are lists: objects of the caller
+        self.lists: set[Abstract] = set()  # lists from outside: objects of the caller
+        self.containers: dict[tuple[Any, ...], Abstract] = {}  # captured lists and tuples, by their places
         self.leaves = 0
         self.lengths = KnownLengths()
         self.stack: list[tuple[object, Loc | None]] = []  # functions being inlined, and where they are called
@@ -349,20 +353,65 @@ class Specialiser:
         del self.problems[problems:]
         self.splits = splits
 
-    def captured(self, source: Source, value: Any) -> Abstract:
-        """A captured object: an array becomes an implicit argument, anything immutable a guard."""
+    def captured(self, source: Source, value: Any, named: str = "") -> Abstract:
+        """A captured object: an array becomes an implicit argument, a list, and a tuple that is no constant, its items; anything
+        else a guard."""
         from_key = source.key
         if isinstance(value, np.ndarray):
             if from_key not in self.implicit:
-                self.implicit[from_key] = self._implicit(source, value)
+                self.implicit[from_key] = self._implicit(source, value, named or _identifier(source))
             return self.implicit[from_key].value
-        if isinstance(value, (list, dict, set, bytearray)):
+        if type(value) is list or (type(value) is tuple and not is_constant(value)):
+            if from_key not in self.containers:
+                self.containers[from_key] = self._items(source, value, named or source.shown)
+            return self.containers[from_key]
+        if isinstance(value, (list, dict, set, bytearray)) and not named:
             self.b.refuse(
                 f"{source.name!r} is a captured {type(value).__name__}, which may change between calls",
-                "use a tuple, or pass it as an argument" if isinstance(value, list) else "pass its items as arguments of their own",
+                "pass its items as arguments of their own",
             )
         self.guards.setdefault(from_key, Guard(source, value))
         return of(value)
+
+    def _items(self, source: Source, value: Any, named: str) -> Abstract:
+        """A captured list or tuple, each item read by its place."""
+        kind: Any = type(value)
+        if count_leaves(value) > MAX_CAPTURED_ITEMS:
+            hint = "pass it as an argument, or make it an array"
+            self.b.refuse(f"{named!r} is a captured {kind.__name__} of more than {MAX_CAPTURED_ITEMS} items that may change", hint)
+        for place, expected in ((Source("what", source), kind), (Source("length", source), len(value))):
+            self.guards.setdefault(place.key, Guard(place, expected))
+        items: list[Abstract] = []
+        for k, item in enumerate(value):
+            place = Source("list item" if kind is list else "tuple item", source, k)
+            items.append(self.captured(place, item, f"{named}[{k}]"))
+        made = Sequence_(tuple(items), kind is list)
+        if kind is list:
+            self.lists.add(made)
+        return made
+
+    def default(self, place: Source, named: str) -> Abstract:
+        """What a parameter is that a call leaves to its default."""
+        if place.kind == "tuple item":  # which one depends on how many there are
+            count = Source("length", place.container)
+            self.guards.setdefault(count.key, Guard(count, count.read()))
+        return self.captured(place, place.read(), named)
+
+    def unchanged(self, function: FunctionType) -> None:
+        """What is compiled is this code, as long as the function has it."""
+        place = Source("of function", Source("constant", function, function.__name__), "__code__")
+        self.guards.setdefault(place.key, Guard(place, function.__code__))
+
+    def uncallable(self, function: FunctionType) -> None:
+        """A call does not fit a function, as long as the same parameters have defaults."""
+        me = Source("constant", function, function.__name__)
+        given, named = Source("of function", me, "__defaults__"), Source("of function", me, "__kwdefaults__")
+        self.guards.setdefault(given.key, Guard(given, function.__defaults__))
+        if function.__kwdefaults__ is None:
+            self.guards.setdefault(named.key, Guard(named, None))
+        else:
+            keys = Source("keys", named)
+            self.guards.setdefault(keys.key, Guard(keys, canonical(tuple(function.__kwdefaults__))))
 
     def absent(self, source: Source) -> None:
         """A name that means nothing: as long as it does."""
@@ -381,14 +430,13 @@ class Specialiser:
         self.guards.setdefault(source.key, Guard(source, value))
         return Static(value)
 
-    def _implicit(self, source: Source, value: np.ndarray[Any, Any]) -> Implicit:
+    def _implicit(self, source: Source, value: np.ndarray[Any, Any], named: str) -> Implicit:
         """A captured array as one more parameter."""
         try:
             sig = of_value(value)
         except TypeError as error:
-            self.b.refuse(f"{source.shown} is {error}")
+            self.b.refuse(f"{named} is {error}")
         assert isinstance(sig, ArraySig)
-        named = _identifier(source)
         index = self.leaves + len(self.implicit)
         shape = self.lengths.assume(index, value.shape, named)
         param = Value(ArrayType(sig.dtype, shape, sig.layout, sig.access), named)
@@ -403,6 +451,21 @@ class Specialiser:
         """An attribute of an array or a number that is a value (`x.shape`); None for a method."""
         row = self.attributes.get(name)
         return None if row is None else row(self.b, x)
+
+
+MAX_CAPTURED_ITEMS: Final = 64  # each is looked at in every call
+
+
+def count_leaves(value: Any) -> int:
+    """How many items a captured list or tuple has, those of its items included; beyond the most that are read, some number above."""
+    if type(value) not in (tuple, list) or len(value) > MAX_CAPTURED_ITEMS:
+        return 1 if type(value) not in (tuple, list) else len(value)
+    total = 0
+    for item in value:
+        total += count_leaves(item)
+        if total > MAX_CAPTURED_ITEMS:
+            break
+    return total
 
 
 def is_of_numpy(function: object) -> bool:
