@@ -432,8 +432,8 @@ class Scripted(ScriptFunction):
 
     def __init__(self, function: FunctionType, options: Mapping[str, Any]) -> None:
         super().__init__(function, options)
-        self._parsed: Source | None = None
         self._seen = _state_of(function)
+        self._parsed: tuple[Any, Source] | None = None  # and of which state of the function
         try:
             self._source()
         except CompileError:
@@ -446,26 +446,27 @@ class Scripted(ScriptFunction):
         return signature_of(function)
 
     def _look_again(self) -> None:
-        now = _state_of(self.__wrapped__)
+        function: Any = self.__wrapped__
+        now = _state_of(function)
         if len(now) == len(self._seen) and all(map(operator.is_, now, self._seen)):
             return
-        function: Any = self.__wrapped__
-        with self._lock:
-            self._seen, self._parsed = now, None
-            self._signature = signature_of(function)
-            self._static.clear()
-            self._plain.clear()
-            self._failure = None
+        self._signature = signature_of(function)
+        self._static.clear()
+        self._plain.clear()
+        self._failure = None
+        self._seen = now
 
     def _source(self) -> Source:
         self._look_again()
-        if self._parsed is None:
+        seen, parsed = self._seen, self._parsed
+        if parsed is None or parsed[0] is not seen:
             function: Any = self.__wrapped__
+            names = Names.of(function)  # before it is parsed: another thread may set its code
             graph = compiler.parse(function)
             places = default_places(function)
             defaults = {k: places[name] for k, name in enumerate(self._signature.parameters) if name in places}
-            self._parsed = Source(graph, Names.of(function), defaults)
-        return self._parsed
+            self._parsed = parsed = (seen, Source(graph, names, defaults))
+        return parsed[1]
 
 
 def _state_of(function: Any) -> tuple[Any, ...]:

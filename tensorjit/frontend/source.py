@@ -16,6 +16,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Final, TypeVar, final
@@ -75,11 +76,10 @@ def source_of(function: object) -> SourceFunction:
     try:
         if isinstance(text, str):
             return _check(_in_text(code, text))
-        try:
+        with suppress(UnsupportedError, SyntaxError):
             return _in_file(code, function.__globals__)
-        except (UnsupportedError, SyntaxError):
-            linecache.checkcache(code.co_filename)  # what was read before may be older than the function
-            return _in_file(code, function.__globals__)
+        linecache.checkcache(code.co_filename)  # what was read before may be older than the function
+        return _in_file(code, function.__globals__)
     except SyntaxError as error:
         if "too many nested" in str(error):
             raise _too_deep(code) from None

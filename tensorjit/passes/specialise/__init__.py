@@ -113,7 +113,7 @@ def specialise(
     s.b.builder.loc = generic.loc
     try:
         if names.owner is not None:
-            s.unchanged(names.owner)
+            s.unchanged(names.owner, names.code)
         for param, value, place in zip(generic.params, values, defaults, strict=True):
             if isinstance(value, Unbound):  # to its default, which stands outside as what is captured does
                 frame.env[param] = s.default(place, value.name)

@@ -238,7 +238,7 @@ def _call_function(
         arguments.apply_defaults()
         values = [of(v) for v in arguments.arguments.values()]
         return _enter(s, frame, function.graph, function.names, values, after, function)
-    s.unchanged(function)
+    s.unchanged(function, function.__code__)
     arguments = _bind(s, signature_of(function), function.__qualname__, args, keywords)
     if arguments is None:
         s.uncallable(function)
@@ -287,7 +287,7 @@ def _call_closure(
         s.b.fail("TypeError", f"{closure.graph.name}() called with the wrong arguments")
         return Outcome("fell", (Static(None),))
     outer: Names = closure.scope
-    inner = replace(outer, function=closure.graph.name, captures={**outer.captures, **closure.captures}, owner=None)
+    inner = replace(outer, function=closure.graph.name, captures={**outer.captures, **closure.captures})
     return _enter(s, frame, closure.graph, inner, [given[n] for n in names], after, closure.graph)
 
 

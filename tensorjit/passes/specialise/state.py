@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from types import CellType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any, Final, Literal, final
 
 import numpy as np
@@ -220,12 +220,13 @@ class Names:
     captures: Mapping[str, Abstract] = field(default_factory=dict)
     arrays: tuple[Source, ...] = ()  # captured by a trace
     owner: Any = None  # the plain function whose names they are
+    code: CodeType | None = None  # its code then
 
     @staticmethod
     def of(function: FunctionType) -> Names:
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
         known: Any = function  # typeshed has no __builtins__
-        return Names(function.__qualname__, function.__globals__, known.__builtins__, cells, owner=function)
+        return Names(function.__qualname__, function.__globals__, known.__builtins__, cells, owner=function, code=function.__code__)
 
 
 @final
@@ -397,10 +398,10 @@ class Specialiser:
             self.guards.setdefault(count.key, Guard(count, count.read()))
         return self.captured(place, place.read(), named)
 
-    def unchanged(self, function: FunctionType) -> None:
+    def unchanged(self, function: FunctionType, code: CodeType | None) -> None:
         """What is compiled is this code, as long as the function has it."""
         place = Source("of function", Source("constant", function, function.__name__), "__code__")
-        self.guards.setdefault(place.key, Guard(place, function.__code__))
+        self.guards.setdefault(place.key, Guard(place, code))
 
     def uncallable(self, function: FunctionType) -> None:
         """A call does not fit a function, as long as the same parameters have defaults."""
