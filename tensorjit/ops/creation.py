@@ -15,6 +15,7 @@ from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType, Layout, ScalarType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, SymInt
 from tensorjit.ops.opdef import OpDef, Rule, function_row
+from tensorjit.ops.python_scalars import is_python
 
 if TYPE_CHECKING:
     from tensorjit.ops.typed import TypedBuilder
@@ -440,6 +441,17 @@ def _copy_method(b: TypedBuilder, a: Abstract, order: Abstract = Static("C")) ->
     return _converted(b, a, NONE, order, Static(True))
 
 
+def _astype_of_numbers() -> tuple[str, str]:
+    try:
+        np.astype(0, np.float32)  # type: ignore[call-overload]
+    except (AttributeError, TypeError) as error:
+        return type(error).__name__, str(error)
+    return "TypeError", "Input should be a NumPy array."
+
+
+_ASTYPE_OF_NUMBERS = _astype_of_numbers()  # another class, and another text, from version to version
+
+
 def _astype(
     b: TypedBuilder, x: Abstract, dtype: Abstract, order: Abstract = Static("K"), casting: Abstract = Static("unsafe"),
     subok: Abstract = Static(True), copy: Abstract = Static(True), *, device: Abstract = NONE,
@@ -447,6 +459,9 @@ def _astype(
     _only(b, "device", device, None, "cpu")
     _only(b, "subok", subok, True, False)
     to = b.dtype_argument(dtype) or F64
+    if isinstance(x, Sequence_) or is_python(x):
+        b.fail(*_ASTYPE_OF_NUMBERS)
+        return Static(np.float64(0))
     own, rule = b.strong_dtype(x), b.static(casting, "casting")
     if rule == "same_value":
         b.refuse("a cast with casting='same_value'", "compare, then cast with 'unsafe'")
@@ -465,7 +480,8 @@ def _astype(
 
 
 def _fill(b: TypedBuilder, x: Abstract, value: Abstract) -> Abstract:
-    b.store(b.value(x), value)
+    if b.is_array(x):  # of a NumPy scalar, NumPy fills the array that it makes of it
+        b.store(b.value(x), value)
     return NONE
 
 

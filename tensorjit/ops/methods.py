@@ -192,7 +192,9 @@ def _conjugate_method(b: TypedBuilder, x: Abstract) -> Abstract:
 
 
 def _sort_method(b: TypedBuilder, x: Abstract, axis: Abstract = Static(-1), kind: Abstract = Static(None)) -> Abstract:
-    b.store(b.value(x), b.call("sort", x, axis=axis, kind=kind), "sort array")
+    found = b.call("sort", x, axis=axis, kind=kind)
+    if b.is_array(x):
+        b.store(b.value(x), found, "sort array")
     return Static(None)
 
 

@@ -47,7 +47,7 @@ def broadcastable_output(b: TypedBuilder, given: Sequence[tuple[Dim, ...]], shap
     for d, t in zip(tail, out[len(out) - len(tail) :], strict=True):
         if t == 1 and d != 1:
             b.check("eq", d, 1, "ValueError", text, sizes)
-    return b.dead is not b.builder
+    return not b.is_dead
 
 
 def _shape_text(shape: Sequence[Dim]) -> str:

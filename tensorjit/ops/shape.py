@@ -21,6 +21,7 @@ from tensorjit.ops.opdef import Loop, OpDef, Rule, function_row
 from tensorjit.ops.outputs import written
 from tensorjit.ops.python_scalars import is_python
 from tensorjit.ops.reductions import accumulator, finish, fits_output, is_default
+from tensorjit.ops.words import describe
 
 if TYPE_CHECKING:
     from tensorjit.ops.typed import TypedBuilder
@@ -40,24 +41,40 @@ def _text(shape: Sequence[Dim]) -> str:
     return "(" + ",".join("{}" for _ in shape) + ("," if len(shape) == 1 else "") + ")"
 
 
-def _axis(b: TypedBuilder, axis: Abstract, rank: int) -> int:
-    """One axis; AxisError where it is out of range."""
+def _axis(b: TypedBuilder, axis: Abstract, rank: int, what: str = "") -> int:
+    """One axis; AxisError where it is out of range, its message beginning with `what`."""
     value = b.static(axis, "axis")
     if not isinstance(value, (int, np.integer)):
         b.fail("TypeError", f"'{type(value).__name__}' object cannot be interpreted as an integer")
         return 0
     if not -rank <= value < rank:
-        b.fail("numpy.exceptions.AxisError", f"axis {value} is out of bounds for array of dimension {rank}")
+        b.fail("numpy.exceptions.AxisError", f"{what}axis {value} is out of bounds for array of dimension {rank}")
         return 0
     return int(value) % rank
 
 
-def _axes(b: TypedBuilder, axis: Abstract, rank: int) -> tuple[int, ...]:
+def _at_least_one_axis(b: TypedBuilder, x: Value, axis: Abstract) -> Value:
+    """What NumPy's PyArray_CheckAxis makes of rank 0: a vector of one element, where the axis is 0 or -1."""
+    return raised(b, x, 1) if axis_of_rank_0(axis) and not b.rank(x) else x
+
+
+def axis_of_rank_0(axis: Abstract) -> bool:
+    """Whether an axis is one that some of NumPy's functions let rank 0 have."""
+    return isinstance(axis, Static) and isinstance(axis.value, (int, np.integer)) and axis.value in (0, -1)
+
+
+def _returned(b: TypedBuilder, a: Abstract, result: Value) -> Abstract:
+    """What a method of a NumPy scalar gives: a scalar, where the array that it is made into gives an array of rank 0."""
+    scalar = not b.is_array(a) and not isinstance(a, Sequence_) and not is_python(a)
+    return b.load(result) if scalar and not b.rank(result) else result
+
+
+def _axes(b: TypedBuilder, axis: Abstract, rank: int, what: str = "") -> tuple[int, ...]:
     """Axes in the order given, an int standing for one."""
     items = axis.items if isinstance(axis, Sequence_) else (axis,)
     if isinstance(axis, Static) and isinstance(axis.value, (tuple, list)):
         items = tuple(Static(v) for v in axis.value)
-    return tuple(_axis(b, item, rank) for item in items)
+    return tuple(_axis(b, item, rank, what) for item in items)
 
 
 def _window(b: TypedBuilder, x: Value, axis: int, start: Dim, length: Dim, step: int = 1) -> Value:
@@ -132,7 +149,7 @@ def _reshape(b: TypedBuilder, a: Abstract, shape: Abstract, order: Abstract = St
     items = shape.items if isinstance(shape, Sequence_) else (shape,)
     if isinstance(shape, Static) and isinstance(shape.value, (tuple, list)):
         items = tuple(Static(s) for s in shape.value)
-    return reshaped(b, b.copy(x) if copied else x, items, b.static(order, "order"))
+    return _returned(b, a, reshaped(b, b.copy(x) if copied else x, items, b.static(order, "order")))
 
 
 def _reshape_method(b: TypedBuilder, a: Abstract, *shape: Abstract, order: Abstract = Static("C"), copy: Abstract = NONE) -> Abstract:
@@ -170,7 +187,7 @@ def _transpose(b: TypedBuilder, a: Abstract, axes: Abstract = NONE) -> Abstract:
     x = b.array(a)
     rank = b.rank(x)
     if isinstance(axes, Static) and axes.value is None:
-        return b.transpose(x, range(rank)[::-1])
+        return _returned(b, a, b.transpose(x, range(rank)[::-1]))
     order = _axes(b, axes, rank)
     if len(order) != rank:
         b.fail("ValueError", "axes don't match array")
@@ -178,7 +195,7 @@ def _transpose(b: TypedBuilder, a: Abstract, axes: Abstract = NONE) -> Abstract:
     if len(set(order)) != rank:
         b.fail("ValueError", "repeated axis in transpose")
         return x
-    return b.transpose(x, order)
+    return _returned(b, a, b.transpose(x, order))
 
 
 def _transpose_method(b: TypedBuilder, a: Abstract, *axes: Abstract) -> Abstract:
@@ -190,7 +207,7 @@ def _transpose_method(b: TypedBuilder, a: Abstract, *axes: Abstract) -> Abstract
 def _swapaxes(b: TypedBuilder, a: Abstract, axis1: Abstract, axis2: Abstract) -> Abstract:
     x = b.array(a)
     order = list(range(b.rank(x)))
-    i, j = _axis(b, axis1, len(order)), _axis(b, axis2, len(order))
+    i, j = _axis(b, axis1, len(order), "axis1: "), _axis(b, axis2, len(order), "axis2: ")
     order[i], order[j] = order[j], order[i]
     return b.transpose(x, order)
 
@@ -198,7 +215,7 @@ def _swapaxes(b: TypedBuilder, a: Abstract, axis1: Abstract, axis2: Abstract) ->
 def _moveaxis(b: TypedBuilder, a: Abstract, source: Abstract, destination: Abstract) -> Abstract:
     x = b.array(a)
     rank = b.rank(x)
-    sources, targets = _axes(b, source, rank), _axes(b, destination, rank)
+    sources, targets = _axes(b, source, rank, "source: "), _axes(b, destination, rank, "destination: ")
     if len(sources) != len(targets):
         b.fail("ValueError", "`source` and `destination` arguments must have the same number of elements")
         return x
@@ -208,10 +225,13 @@ def _moveaxis(b: TypedBuilder, a: Abstract, source: Abstract, destination: Abstr
     order = [k for k in range(rank) if k not in sources]
     for target, axis in sorted(zip(targets, sources, strict=True)):
         order.insert(target, axis)
-    return b.transpose(x, order)
+    return _returned(b, a, b.transpose(x, order))
 
 
 def _rollaxis(b: TypedBuilder, a: Abstract, axis: Abstract, start: Abstract = Static(0)) -> Abstract:
+    if isinstance(a, Sequence_) or is_python(a):
+        kind = type(a.value).__name__ if isinstance(a, Static) else describe(a).split()[-1]
+        b.fail("AttributeError", f"'{kind}' object has no attribute 'ndim'")
     x = b.array(a)
     rank, first = b.rank(x), b.static(start, "start")
     one = _axis(b, axis, rank)
@@ -239,6 +259,8 @@ def _expand_dims(b: TypedBuilder, a: Abstract, axis: Abstract) -> Abstract:
 
 def _squeeze(b: TypedBuilder, a: Abstract, axis: Abstract = NONE) -> Abstract:
     if not isinstance(a, Sequence_) and not b.is_array(a) and not is_python(a):
+        if not (axis_of_rank_0(axis) or (isinstance(axis, Static) and axis.value is None)):
+            _axes(b, axis, 0)
         return a  # a NumPy scalar
     x = b.array(a)
     shape = _shape(x)
@@ -246,14 +268,17 @@ def _squeeze(b: TypedBuilder, a: Abstract, axis: Abstract = NONE) -> Abstract:
         if any(d != 1 and dims.can_be_one(d) for d in shape):
             b.refuse("np.squeeze where the size of an axis may or may not be 1", "give the axis")
         gone = {k for k, d in enumerate(shape) if d == 1}
-        if not gone and x is a:
-            return x
     else:
-        gone = set(_axes(b, axis, len(shape)))
+        chosen = () if not shape and axis_of_rank_0(axis) else _axes(b, axis, len(shape))
+        gone = set(chosen)
+        if len(gone) != len(chosen):
+            b.fail("ValueError", "duplicate value in 'axis'")
         for k in gone:
             message = "cannot select an axis to squeeze out which has size not equal to one"
             b.check("eq", shape[k], 1, "ValueError", message)
     kept = [k for k in range(len(shape)) if k not in gone]
+    if not gone and x is a:
+        return x
     return b.view(x, [shape[k] for k in kept], [(k, 1) for k in kept])
 
 
@@ -468,6 +493,7 @@ def _repeat(b: TypedBuilder, a: Abstract, repeats: Abstract, axis: Abstract = NO
     x = b.array(a)
     if isinstance(axis, Static) and axis.value is None:
         x, axis = reshaped(b, x, (MINUS_ONE,)), Static(0)
+    x = _at_least_one_axis(b, x, axis)
     if b.rank(repeats) or isinstance(repeats, Sequence_):
         b.refuse("np.repeat with a number of repeats for each element", "give one number")
     along, count = _axis(b, axis, b.rank(x)), b.dim(repeats)
@@ -593,6 +619,9 @@ def _round(b: TypedBuilder, a: Abstract, decimals: Abstract = Static(0), out: Ab
 def _copyto(
     b: TypedBuilder, dst: Abstract, src: Abstract, casting: Abstract = Static("same_kind"), where: Abstract = Static(True)
 ) -> Abstract:
+    if not b.is_array(dst):
+        b.fail("TypeError", f"copyto() argument 1 must be a numpy.ndarray, not {describe(dst)}")
+        return NONE
     target = b.value(dst)
     source: Abstract = b.array(src) if isinstance(src, Sequence_) else src
     if not (_castable(b, where, BOOL, "safe") and _castable(b, source, b.strong_dtype(target), b.static(casting, "casting"))):
@@ -736,7 +765,7 @@ def _inner(b: TypedBuilder, a: Abstract, b_: Abstract) -> Abstract:
 
 def _cumulative(name: str) -> Rule:
     def rule(b: TypedBuilder, a: Abstract, axis: Abstract = NONE, dtype: Abstract = NONE, out: Abstract = NONE) -> Abstract:
-        x = b.array(a)
+        x = _at_least_one_axis(b, b.array(a), axis)
         given = b.dtype_argument(dtype)
         to = accumulator(b, b.strong_dtype(x), given, out)
         keywords: dict[str, Any] = {"dtype": to.numpy.name} if given is not None or b.is_array(out) else {}
@@ -767,6 +796,7 @@ def _sorting(sort: Callable[[TypedBuilder, Value, dict[str, Any]], Value]) -> Ru
             x, axis = b.value(_flatten(b, x)), MINUS_ONE
         chosen = {"kind": b.static(kind, "kind"), "stable": b.static(stable, "stable")}
         keywords = {k: v for k, v in chosen.items() if v is not None}
+        x = _at_least_one_axis(b, x, axis) if sort is _order else x
         keywords["axis"] = _axis(b, axis, b.rank(x))
         return sort(b, x, keywords)
 

@@ -85,6 +85,7 @@ class TypedBuilder:
         self.birth: dict[str, int] = {}  # the order in which symbols were made
         self.output: tuple[tuple[Dim, ...], ...] = ()  # the shape of the `out=` of the ufunc at hand
         self.dead: Builder | None = None  # the block in which nothing more is reached
+        self._alive = 0  # how many of its ops are
         self._count = 0
 
     # -- places ------------------------------------------------------------------------------------------------
@@ -175,8 +176,9 @@ class TypedBuilder:
         """
         difference = self.canon(a - b)
         if isinstance(difference, int):
-            if {"eq": difference == 0, "ge": difference >= 0, "gt": difference > 0}[relation]:
-                return
+            if not {"eq": difference == 0, "ge": difference >= 0, "gt": difference > 0}[relation]:
+                self.fail(exception, message, args)
+            return
         elif relation != "eq" and self.at_least(a, b if relation == "ge" else b + 1):
             return
         self.effect(
@@ -207,7 +209,6 @@ class TypedBuilder:
 
     def fail(self, exception: str, message: str, args: Sequence[Dim] = ()) -> None:
         """Raise at run time, where the program gets here."""
-        self.dead = self.builder
         self.effect(
             "check",
             (),
@@ -218,6 +219,18 @@ class TypedBuilder:
             message=message,
             args=tuple(args),
         )
+        if self.dead is not self.builder:
+            self.dead, self._alive = self.builder, len(self.builder.ops)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether what is built now is never reached: after a failure, a rule goes on with stand-ins that fit nothing."""
+        return self.dead is self.builder
+
+    def bury(self) -> None:
+        """Drop what was built in this block after a failure."""
+        if self.is_dead:
+            del self.builder.ops[self._alive :]
 
     # -- values ------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from tensorjit.ops.abstract import (
 from tensorjit.ops.typed import Refusal
 from tensorjit.ops.words import describe
 from tensorjit.passes.specialise import operators, strings
-from tensorjit.passes.specialise.control import fetch, poisoned
+from tensorjit.passes.specialise.control import STUMBLES, fetch, poisoned
 from tensorjit.passes.specialise.extremes import extreme
 from tensorjit.passes.specialise.functions import default_places, signature_of
 from tensorjit.passes.specialise.in_python import IN_PYTHON
@@ -54,6 +54,10 @@ def call(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
         return _call(s, frame, op, operands, after)
     except Refusal as refusal:
         s.problem(refusal)
+        return poisoned(op)
+    except STUMBLES:
+        if not s.b.is_dead:
+            raise
         return poisoned(op)
 
 

@@ -17,6 +17,7 @@ from tensorjit.passes.specialise.versions import jump_values
 
 _JUMPS = {"yield": "fell", "continue": "continued", "break": "broke"}
 _HAND_ON = frozenset({"tuple", "list", "bound", "function", "for", "while", "return", *_JUMPS})  # what they take, as it is
+STUMBLES = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)  # of a rule, over its stand-ins
 _TERMINATORS = frozenset({*_JUMPS, "return", "raise", "unreachable"})
 
 
@@ -25,7 +26,7 @@ def run(s: Specialiser, ops: Sequence[Op], start: int, frame: Frame, rest: Rest)
     for i in range(start, len(ops)):
         op = ops[i]
         s.b.builder.loc = op.loc or s.b.builder.loc
-        if s.b.dead is s.b.builder and not s.in_condition:
+        if s.b.is_dead and not s.in_condition:
             return end_dead(s)
         if op.name not in _HAND_ON and any(find_choice(frame.env[v]) for v in op.operands):
             outcome = s.flow["narrow"](s, op, frame, _after(s, op, ops, i, rest))
@@ -118,6 +119,10 @@ def _simple(s: Specialiser, op: Op, frame: Frame) -> None:
     except Refusal as refusal:
         s.problem(refusal)
         found = poisoned(op).values
+    except STUMBLES:
+        if not s.b.is_dead:
+            raise
+        found = poisoned(op).values
     if op.results:
         bind(op, frame, found if isinstance(found, tuple) else (found,))
 
@@ -138,6 +143,7 @@ def _terminate(s: Specialiser, op: Op, frame: Frame) -> Outcome:
 
 def end_dead(s: Specialiser) -> Outcome:
     """The end of a block that the program never gets to the end of."""
+    s.b.bury()
     s.b.effect("unreachable")
     return ENDED
 
