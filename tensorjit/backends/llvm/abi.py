@@ -85,6 +85,7 @@ _CONTEXT_FIELDS = {
     "budget": I64,
     "fp_status": I32,
     "saved_thread": PTR,
+    "turns": I64,  # left of host code until it lets signals and other threads in; `budget` is the kernels'
 }
 CONTEXT = ir.LiteralStructType(list(_CONTEXT_FIELDS.values()))
 """The record on the entry's stack that every kernel gets a pointer to."""

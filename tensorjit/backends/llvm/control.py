@@ -14,6 +14,7 @@ finds a loop that it can vectorise.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
@@ -22,7 +23,7 @@ from llvmlite import ir
 from tensorjit.backends.llvm.abi import I1, I64, ArrayValue
 from tensorjit.backends.llvm.pyapi import NULL
 from tensorjit.backends.llvm.registers import Pair, scalar_type
-from tensorjit.backends.llvm.sizes import ANY, Interval
+from tensorjit.backends.llvm.sizes import ANY, Interval, at_most
 from tensorjit.ir.graph import Block, Op, Value
 from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.records import dataclass
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["EMITTERS", "Exit", "Loop", "is_quiet"]
 
 GIL_WORK = 20_000  # turns of simple work that take about 10 us
+LIBRARY_TURNS = 1 << 13  # simple turns that a call of a library takes, more or less
 STRIP = 1 << 12  # turns of an innermost loop between two looks at the budget
 LOOPS = frozenset({"for", "while"})
 
@@ -412,13 +414,29 @@ def _is_short(count: ir.Value) -> bool:
 
 def _charge_turn(d: Driver, op: Op) -> None:
     """After a turn of a loop without strips: a library may have taken long, an inner loop up to a strip."""
-    names = {o.name for block in op.blocks for o in block.walk()}
+    inside = [o for block in op.blocks for o in block.walk()]
+    names = {o.name for o in inside}
     if "library" in names:
-        d.host.poll()
+        d.host.signals()
+        d.host.charge(I64(LIBRARY_TURNS))
     elif names & LOOPS:
         d.host.charge(I64(STRIP // 4))
-    elif op.name == "while" or not is_quiet(op) or "launch" in names:
+    elif "launch" in names:
+        d.host.charge(functools.reduce(d.emit.add, [_launch_turns(d, o) for o in inside if o.name == "launch"]))
+    elif op.name == "while" or not is_quiet(op):
         d.host.charge(I64(64))
+
+
+def _launch_turns(d: Driver, launch: Op) -> ir.Value:
+    """The turns that a launch counts for; one of more work lets the GIL go itself."""
+    work = launch.attrs.get("work", 0)
+    if isinstance(work, int):
+        return I64(64 + min(work, GIL_WORK))
+    if not d.is_known(work):
+        return I64(512)
+    turns = at_most(d, work)
+    b = d.emit
+    return b.add(b.select(b.icmp_signed("<", turns, I64(GIL_WORK)), turns, I64(GIL_WORK)), I64(64))
 
 
 def _while(d: Driver, op: Op) -> None:

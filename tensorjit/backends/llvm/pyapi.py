@@ -64,7 +64,9 @@ CONSTANT_PREFIX = "tj_const_"
 NULL = PTR(None)
 NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
 BUFFERS = 3  # arrays that `buffer` keeps for one place
-BUDGET = 1 << 20  # turns of work before the first interrupt poll
+BUDGET = 1 << 20  # turns of work of kernels before the first interrupt poll
+TURNS = 1 << 17  # of host code between two polls: 40 us or more, against 0.1 us of a poll; a turn of 150 ns makes 20 ms
+FREE_TURNS = 1 << 22  # the same without the GIL: a poll takes it, and may have to wait for it
 
 _FLOAT64 = np.dtype("f8")
 _INT64 = np.dtype("i8")
@@ -128,6 +130,7 @@ class HostBuilder:
         self._loop_depth = 0
         self._result = stack_room(self._setup, PTR, name="result")
         self._fp_word = stack_room(self._setup, I64, name="fp_word")
+        self._charges = False  # whether there is code that counts turns
         self._overflow: ir.Value | None = None
         self.miss: ir.Block = function.append_basic_block("miss")
         self._late_miss: ir.Block = function.append_basic_block("late_miss")
@@ -721,16 +724,28 @@ class HostBuilder:
         self.acquire_gil()
 
     def poll(self) -> None:
-        """Let signals in; leaves with KeyboardInterrupt and the like."""
+        """Let signals in, and other threads where the GIL is held; leaves with KeyboardInterrupt and the like."""
         self.check_kernel(self.call("tj_rt_poll", self.context))
 
+    def signals(self) -> None:
+        """Let signals in, the GIL being held."""
+        failed = self.new_block("signalled")
+        self.branch_unless(self.emit.icmp_signed(">=", self.call("tj_py_PyErr_CheckSignals"), I32(0)), failed)
+        with self.emit.goto_block(failed):
+            self.fail()
+
     def charge(self, work: ir.Value) -> None:
-        """Take `work` (turns of a simple loop) from the budget; poll when there is none left."""
-        field = context_field(self.emit, self.context, "budget")
+        """Take `work` (turns of a simple loop) from those that are left; poll when there are none."""
+        field = context_field(self.emit, self.context, "turns")
+        if not self._charges:
+            self._charges = True
+            self._setup.store(I64(TURNS), context_field(self._setup, self.context, "turns"))
         left = self.emit.sub(self.emit.load(field, typ=I64), work)
         self.emit.store(left, field)
         with self.emit.if_then(self.emit.icmp_signed("<", left, I64(0)), likely=False):
-            self.emit.store(I64(BUDGET), field)
+            saved = self.emit.load(context_field(self.emit, self.context, "saved_thread"), typ=PTR)
+            held = self.emit.icmp_unsigned("==", saved, NULL)
+            self.emit.store(self.emit.select(held, I64(TURNS), I64(FREE_TURNS)), field)
             self.poll()
 
     # -- floating-point flags ----------------------------------------------------------------------

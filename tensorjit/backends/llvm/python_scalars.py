@@ -63,10 +63,17 @@ def _asker(name: str, kind: str) -> Callable[..., Any]:
     return ask_python
 
 
+ASK_TURNS = 1 << 12  # simple turns that a call of Python takes, more or less
+
+
 def ask(d: Driver, op: Op) -> Register:
     """Python's result: the operands boxed, the row's callable called, its result unboxed."""
     t, host = op.result.type, d.host
     assert isinstance(t, ScalarType)
+    if d.released:  # it stays taken until the loop ends: to wait for it turn by turn would take much longer
+        host.acquire_gil()
+    if host.in_loop:
+        host.charge(I64(ASK_TURNS))
     asker = host.constant(_asker(op.name, t.dtype.kind))
     result = host.call_object(asker, [d.box(v) for v in op.operands])
     if t.dtype.kind == "b":

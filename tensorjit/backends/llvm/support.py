@@ -6,7 +6,7 @@ tj_rt_miss           the end of a chain of entries: hand the call to Python, `se
 tj_rt_release        drop the owned references in an array of slots
 tj_rt_fail           take the GIL back, turn a recorded error into a Python exception
 tj_rt_report         tell Python about floating-point flags; if it raises, there is no result
-tj_rt_poll           let signals in (Ctrl-C), from code that may have released the GIL
+tj_rt_poll           let signals in (Ctrl-C), and other threads, from code that may have released the GIL
 tj_rt_is_array       is an object an array of this dtype, rank and layout?
 tj_rt_self_overlaps  may two elements of one array share memory?
 tj_rt_are_disjoint   have the byte extents of all pairs of arrays in a table no byte in common?
@@ -218,8 +218,12 @@ def _emit_poll(module: ir.Module) -> None:
     with b.if_then(failed, likely=False):
         b.store(I32(abi.STATUS_EXCEPTION), context_field(b, context, "status"))
         b.ret(I32(1))  # the GIL stays taken: the error path wants it
-    with b.if_then(b.icmp_unsigned("!=", saved, PTR(None))):
-        b.store(b.call(declare(module, "tj_py_PyEval_SaveThread"), []), context_field(b, context, "saved_thread"))
+    state = b.call(declare(module, "tj_py_PyEval_SaveThread"), [])
+    with b.if_else(b.icmp_unsigned("!=", saved, PTR(None))) as (released, held):
+        with released:
+            b.store(state, context_field(b, context, "saved_thread"))
+        with held:  # whoever waits for the GIL takes it in between
+            b.call(declare(module, "tj_py_PyEval_RestoreThread"), [state])
     b.ret(I32(0))
 
 
