@@ -119,10 +119,10 @@ class _Lowerer:
         if operand.backwards:
             rank = kind.rank
             axes = tuple((k, 1) for k in reversed(range(rank)))
-            turned = Value(ArrayType(kind.dtype, kind.shape[::-1], "C"))
+            turned = Value(ArrayType(kind.dtype, kind.shape[::-1], "C", kind.access))
             ops.append(Op("view", (array,), (turned,), _frozen(axes=axes, offset=(0,) * rank), (), op.loc))
             array = turned
-        shaped = Value(ArrayType(kind.dtype, operand.shape, "C"))
+        shaped = Value(ArrayType(kind.dtype, operand.shape, "C", kind.access))
         if array_type(array).shape == operand.shape:
             return array
         ops.append(Op("reshape", (array,), (shaped,), loc=op.loc))
