@@ -22,7 +22,7 @@ import numpy as np
 from tensorjit import compiler
 from tensorjit.compiler import CallForm, Executable, Source
 from tensorjit.config import Options, changed, current, is_tracing
-from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, UnsupportedError
+from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, UnsupportedError, internal_errors_told
 from tensorjit.ir.graph import Graph
 from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe, of_value
 from tensorjit.passes.specialise import Names, NeedsStatic
@@ -61,6 +61,10 @@ class Bound:
 
     def leaves(self) -> list[Any]:
         return list(leaves(self.given))
+
+
+class WrongCall(TypeError):
+    """The arguments do not fit the parameters."""
 
 
 @final
@@ -149,13 +153,10 @@ class ScriptFunction(NativeCallable):
             return self.__wrapped__(*args, **kwargs)
         try:
             bound = self._bind(args, kwargs)
-        except TypeError:
-            return self.__wrapped__(*args, **kwargs)  # raises what Python raises for such a call
-        try:
             with self._lock.outermost():
                 key, executable = self._executable(bound, options)
-        except Busy:
-            return self.__wrapped__(*args, **kwargs)
+        except (Busy, WrongCall):
+            return self.__wrapped__(*args, **kwargs)  # the latter: raises what Python raises for such a call
         except CompileError as error:
             if options.fallback == "python":
                 return self._fall_back(error, args, kwargs)
@@ -238,7 +239,10 @@ class ScriptFunction(NativeCallable):
         return tuple(args), kwargs
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
-        bound = self._signature.bind(*args, **kwargs)
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise WrongCall(str(error)) from None
         values: list[Any] = []
         defaulted: list[int] = []
         by_name: dict[str, int] = {}
@@ -275,7 +279,7 @@ class ScriptFunction(NativeCallable):
         return Signature(params, seen.equal, seen.disjoint, seen.identical, seen.shapes)
 
     def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
-        with self._lock.held():
+        with self._lock.held(), internal_errors_told(self.__name__):
             key = (bound.form, self._observe(bound, options))
             for place, found in list(self._executables.items()):  # its check may run code of the user's
                 by_numpy = found.entry is None
@@ -462,7 +466,8 @@ class Scripted(ScriptFunction):
         if parsed is None or parsed[0] is not seen:
             function: Any = self.__wrapped__
             names = Names.of(function)  # before it is parsed: another thread may set its code
-            graph = compiler.parse(function)
+            with internal_errors_told(function.__name__):
+                graph = compiler.parse(function)
             places = default_places(function)
             defaults = {k: places[name] for k, name in enumerate(self._signature.parameters) if name in places}
             self._parsed = parsed = (seen, Source(graph, names, defaults))

@@ -6,7 +6,8 @@ what was seen, why it is refused, and how to write it instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import final
 
 from tensorjit.records import dataclass
@@ -88,6 +89,11 @@ class TypeInferenceError(CompileError):
     """The types of a program cannot be found, or do not fit."""
 
 
+class InternalError(CompileError):
+    """The compiler failed where it should have compiled, or refused with a reason: a fault of tensorjit, to be reported. What it met
+    is the `__cause__`."""
+
+
 class GuardError(TensorJitError):
     """A recorded assumption does not hold and there is nothing to re-trace."""
 
@@ -114,3 +120,33 @@ class TracerWarning(TensorJitWarning):
 
 class FallbackWarning(TensorJitWarning):
     """A function runs as plain Python, because it could not be compiled and fallback="python" was chosen."""
+
+
+RAW = False  # in tests: internal errors come out as what they are
+REPORT = 'this is a fault of tensorjit: please report it, with the function and this traceback; fallback="python" runs it meanwhile'
+
+
+def internal_error(error: BaseException, work: str, loc: Loc | None = None) -> InternalError:
+    """What the user is told of an exception of the compiler's own."""
+    said = f"{type(error).__name__}: {error}".partition("\n")[0]
+    return InternalError([Problem(f"an internal error of tensorjit while it {work} ({said})", loc, REPORT)])
+
+
+@contextmanager
+def internal_errors_told(name: str, loc: Callable[[], Loc | None] = lambda: None) -> Iterator[None]:
+    """Around the compiler's own work: whatever it raises, but for what it says to the user and what is said to it, is its fault.
+
+    >>> with internal_errors_told("f"):
+    ...     {}["x"]
+    Traceback (most recent call last):
+        ...
+    tensorjit.errors.InternalError: an internal error of tensorjit while it compiled f (KeyError: 'x')
+      hint: this is a fault of tensorjit: please report it, with the function and this traceback; ...
+    """
+    try:
+        yield
+    except Exception as error:
+        ours = isinstance(error, TensorJitError) and not isinstance(error, VerifyError)
+        if RAW or ours or isinstance(error, MemoryError):
+            raise
+        raise internal_error(error, f"compiled {name}", loc()) from error

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from tensorjit import errors
 from tensorjit.compiled import Bound, Key, ScriptFunction, note_recording
 from tensorjit.compiler import Executable, Source
 from tensorjit.config import Options
-from tensorjit.errors import CompileError, FallbackWarning, GuardError, TensorJitError, TracingCheckError
+from tensorjit.errors import CompileError, FallbackWarning, GuardError, TensorJitError, TracingCheckError, internal_error
 from tensorjit.frontend import trace
 from tensorjit.ir.graph import Graph
 from tensorjit.passes.specialise import Names
@@ -154,7 +155,7 @@ class Traced(ScriptFunction):
         assert self._tree is not None
         return self._tree.to_graph(self.__name__)
 
-    def _renew(self) -> None:
+    def _look_again(self) -> None:
         """A function that was given another code, or other defaults, may have another signature; so may a partial of which the
         keywords were changed."""
         forms = trace.forms_of(self.__wrapped__)
@@ -176,7 +177,12 @@ class Traced(ScriptFunction):
             raised = None
         result = self.__wrapped__(*args, **kwargs)
         if raised is not None:  # tracing itself stands against it
-            raise raised
+            if errors.RAW:
+                raise raised
+            told = internal_error(raised, f"traced {self.__name__}")
+            if self._chosen().fallback != "python":
+                raise told from raised
+            self._note_failure(told)
         return result
 
     def _examined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
@@ -185,10 +191,6 @@ class Traced(ScriptFunction):
         except _NotRecorded as error:
             raised = error.raised or GuardError(str(error))
         raise raised
-
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Bound:
-        self._renew()
-        return super()._bind(args, kwargs)
 
     def _arguments(self, bound: Bound) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return trace.arguments_of(trace.parameters_of(self._signature), bound.values)
@@ -257,7 +259,7 @@ class Traced(ScriptFunction):
         return type(self)(function, self._options, self._strict, tree, self._checked)
 
     def __tensorjit_function__(self) -> Any:
-        self._renew()
+        self._look_again()
         if self._tree is None:
             raise self._nothing_recorded()
         if self._inlined is None:

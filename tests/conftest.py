@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tensorjit import compiler
+from tensorjit import compiler, errors
 
 GOLDEN = Path(__file__).parent / "golden"
 
 compiler.CHECK = True  # the verifier runs after every pass
+errors.RAW = True  # the compiler's own faults come out as they are, and are not taken for refusals
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -21,13 +21,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, final
 
+from tensorjit.errors import TensorJitError
+
 __all__ = ["Busy", "ObjectLock", "not_waiting"]
 
 _PATIENCE = 0.05  # seconds between two looks at what the holder does
 _threads = threading.local()
 
 
-class Busy(RuntimeError):
+class Busy(TensorJitError):
     """A compiled object is being compiled, and waiting for that might never end."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tensorjit as tj
-from tests.system.harness import public
+from tests.system.harness import hold, public
 
 FROZEN = b"\0\1\2\3"
 CAPTURED = np.frombuffer(FROZEN, np.uint8)
@@ -409,3 +409,29 @@ def test_a_copy_that_numpy_might_not_make_does_not_miss_a_write_in_a_loop(backen
 
     with pytest.raises(tj.UnsupportedError, match="NumPy gives a view or a copy"):
         f(np.zeros((4, 4, 2))[:, :, 0], 2)
+
+
+# -- whole arrays of any rank, read by kernels that walk them as rows ------------------------------------------
+
+
+READS: tuple[Callable[[Any], Any], ...] = (
+    lambda x: x + 1,
+    lambda x: x.T * 2 + 1,
+    lambda x: (x * x).sum(),
+    lambda x: x.sum(axis=0) + x.max(axis=-1).sum(),
+    lambda x: np.where(x > 3, x, -x),
+    lambda x: np.sqrt(x[::-1]) + x,
+)
+
+
+@pytest.mark.parametrize("order", ["C", "F", "A"])
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4), (1, 4), (4, 1, 2), (0, 4), (2, 2, 3, 2)], ids=str)
+def test_a_read_only_array_of_any_rank_is_read(order: Any, shape: tuple[int, ...]) -> None:
+    x = np.arange(1.0, 1.0 + np.prod(shape)).reshape(shape, order="F" if order == "F" else "C")
+    x = np.repeat(x, 2, axis=0)[::2] if order == "A" else x
+    x.flags.writeable = False
+    for read in READS:
+        if not x.size and read is READS[3]:
+            continue  # NumPy has no maximum of nothing
+        hold(read, lambda: (x,), ulp=1, message=False)
+    hold(lambda a, b, n: (a if n else b) + 1, lambda: (x, x.copy(), 0), lambda: (x, x.copy(), 1))

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FunctionType, MappingProxyType
 from typing import Any, final
 
-from tensorjit.errors import Problem, UnsupportedError
+from tensorjit.errors import Problem, UnsupportedError, internal_errors_told
 from tensorjit.ir.graph import Block, Graph, Value
 from tensorjit.ir.signature import (
     ArraySig,
@@ -111,18 +111,19 @@ def specialise(
     values, leaves = _parameters(s, generic, signature, defaults)
     frame = Frame(names, dict(zip(generic.params, values, strict=True)))
     s.b.builder.loc = generic.loc
-    try:
-        if names.owner is not None:
-            s.unchanged(names.owner, names.code)
-        for param, value, place in zip(generic.params, values, defaults, strict=True):
-            if isinstance(value, Unbound):  # to its default, which stands outside as what is captured does
-                frame.env[param] = s.default(place, value.name)
-        outcome = run(s, generic.block.ops, 0, frame, lambda o, f: _finish(s, o, f))
-        _finish(s, outcome, frame)
-    except Refusal as refusal:
-        s.problem(refusal)
-    except RecursionError:
-        s.problem(Refusal(Problem("this function is nested too deeply", generic.loc, "split it into several")))
+    with internal_errors_told(generic.name, lambda: s.b.builder.loc):
+        try:
+            if names.owner is not None:
+                s.unchanged(names.owner, names.code)
+            for param, value, place in zip(generic.params, values, defaults, strict=True):
+                if isinstance(value, Unbound):  # to its default, which stands outside as what is captured does
+                    frame.env[param] = s.default(place, value.name)
+            outcome = run(s, generic.block.ops, 0, frame, lambda o, f: _finish(s, o, f))
+            _finish(s, outcome, frame)
+        except Refusal as refusal:
+            s.problem(refusal)
+        except RecursionError:
+            s.problem(Refusal(Problem("this function is nested too deeply", generic.loc, "split it into several")))
     if s.problems:
         raise (NeedsStatic if s.needs_static else UnsupportedError)(s.problems)
     implicit = tuple(s.implicit.values())
