@@ -9,6 +9,7 @@ import operator
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from tensorjit.runtime.locks import Busy
 
 MAX_PATHS = 32  # of one traced function: each new one compiles all of them again
 MAX_RETRACES = 4  # of one call
+MAX_CAUGHT = 8  # calls in which the function caught an exception that were recorded, to no end
 
 
 class Traced(ScriptFunction):
@@ -53,6 +55,7 @@ class Traced(ScriptFunction):
         self._traced: Source | None = None
         self._inlined: InlinedTrace | None = None
         self._warned = False
+        self._caught = 0
         self._forms = trace.forms_of(function)
         if tree is not None:
             self._signature = trace.signature_of(function, len(tree.parameters))
@@ -68,15 +71,19 @@ class Traced(ScriptFunction):
 
     def record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Run the callable on copies of these arguments and keep the path that it takes; whether that is a new one."""
+        return self._record(args, kwargs)[0]
+
+    def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, bool]:
+        """Whether the path is a new one, and whether it was kept."""
         with self._lock.held():
             before = self._tree
             with self._lock.foreign():
-                recorded = trace.record(self.__wrapped__, args, kwargs, before, self._strict).tree
+                recording = trace.record(self.__wrapped__, args, kwargs, before, self._strict)
             if before is None:
                 self._signature = trace.signature_of(self.__wrapped__, len(args))
-            if recorded is not before:
-                self._keep(recorded)
-            return recorded is not before
+            if recording.tree is not before:
+                self._keep(recording.tree)
+            return recording.tree is not before, recording.kept
 
     def _keep(self, tree: trace.TraceTree | None) -> None:
         self._tree, self._traced, self._inlined = tree, None, None
@@ -115,6 +122,8 @@ class Traced(ScriptFunction):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trace.check_repeat(self.__wrapped__, args, kwargs, self._tree)
+        if not self._tree.paths:
+            return  # an exception was caught
         trace.check(self.__wrapped__, self, args, kwargs, tolerance, self._captured(), self._tree.changes)
 
     def _captured(self) -> list[tuple[str, np.ndarray[Any, Any]]]:
@@ -125,7 +134,11 @@ class Traced(ScriptFunction):
     def _record_checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Record a path; where the function does otherwise when it is run again, TracingCheckError, and the path is not kept."""
         with self._all_or_nothing():
-            if self.record(args, kwargs) and self._checked and self._tree is not None:
+            new, kept = self._record(args, kwargs)
+            if not kept:
+                self._caught += 1
+                raise _NotRecorded(f"{self.__name__} catches an exception on this path")
+            if new and self._checked and self._tree is not None:
                 with self._lock.foreign(), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     trace.check_path(self.__wrapped__, args, kwargs, self._tree, self._captured())
@@ -199,6 +212,10 @@ class Traced(ScriptFunction):
         with self._all_or_nothing():
             if self._tree is None or not self._tree.covers(trace.root_of_values(bound.values)):
                 self._record_call(bound)
+            if (
+                self._tree is not None and self._tree.handled and self._tree.writes
+            ):  # machine code does not undo what it has written where it raises
+                options = replace(options, backend="reference")
             return super()._executable(bound, options)
 
     def _record_call(self, bound: Bound) -> None:
@@ -206,8 +223,13 @@ class Traced(ScriptFunction):
         if self.paths >= MAX_PATHS:
             self._warn_plain(f"{self.paths} paths have been recorded, the most that are kept")
             raise _NotRecorded(f"{self.__name__} takes a path that no trace has taken, and {self.paths} are kept already")
+        if self._caught >= MAX_CAUGHT:
+            raise _NotRecorded(f"{self.__name__} takes a path that no trace has taken, and exceptions are caught on many")
         try:
             self._record_checked(*self._arguments(bound))
+        except _NotRecorded as error:
+            self._warn_plain(str(error))
+            raise
         except TracingCheckError as error:
             if self._chosen().fallback != "python":
                 raise
@@ -218,6 +240,28 @@ class Traced(ScriptFunction):
         except Exception as error:
             raise _NotRecorded(f"{self.__name__} raises while it is traced", error) from None
 
+    def _run(self, executable: Executable, bound: Bound) -> Any:
+        try:
+            return self._attempt(executable, bound)
+        except GuardError:
+            pass
+        return self._guard_failed(executable, bound)
+
+    def _attempt(self, executable: Executable, bound: Bound) -> Any:
+        """Run it op by op. Where operations stand in a `try`, what one raises is a guard that failed, and leaves nothing behind."""
+        specialised = executable.specialised
+        flat = bound.leaves()
+        values = [*(flat[k] for k in specialised.leaves), *(i.source.read() for i in specialised.implicit)]
+        if not executable.graph.attrs.get("handled"):
+            return executable.run(values)
+        saved = [(values[k], values[k].copy()) for k in specialised.written if values[k].flags.writeable]
+        try:
+            return executable.run(values)
+        except Exception as error:
+            for array, before in saved:
+                array[...] = before
+            raise GuardError(f"{type(error).__name__} is raised") from error
+
     def _guard_failed(self, executable: Executable, bound: Bound) -> Any:
         for _ in range(MAX_RETRACES):
             with self._all_or_nothing():
@@ -227,10 +271,8 @@ class Traced(ScriptFunction):
                     self._warn_plain("compiled, a value that decides its path differs in its last bits from NumPy's")
                     raise _NotRecorded(f"{self.__name__} takes a path that its trace does not take")
                 executable = self._executable(bound, self._chosen())[1]
-            flat = bound.leaves()
-            values = [flat[k] for k in executable.specialised.leaves]
             try:
-                return executable.run([*values, *(i.source.read() for i in executable.specialised.implicit)])
+                return self._attempt(executable, bound)
             except GuardError:
                 continue
         raise GuardError(f"{self.__name__} takes another path each time it is traced with the same arguments")
@@ -262,6 +304,9 @@ class Traced(ScriptFunction):
         self._look_again()
         if self._tree is None:
             raise self._nothing_recorded()
+        if self._tree.handled:
+            problem = f"{self.__name__} is a trace with operations in a `try`, which other compiled functions cannot call"
+            raise CompileError(problem)
         if self._inlined is None:
             source = self._source_of(self._tree, kinds=True)
             kept = [p for p in self._signature.parameters.values() if p.kind is not p.VAR_KEYWORD]

@@ -94,11 +94,12 @@ DEFAULT: Final = _Default()
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
     """The tree with this run in it, what the run returned (computed on copies of the arguments), and what it left in the
-    arguments."""
+    arguments. A run in which an exception was caught is not `kept`."""
 
     tree: TraceTree
     result: Any
     left: tuple[Any, ...] = ()
+    kept: bool = True
 
 
 def record(
@@ -152,6 +153,7 @@ def _record(function: Callable[..., Any], parameters: Parameters, values: Sequen
             recorder.check_captures()
             if recorder.caught is not None:
                 _warn_caught(recorder, recorder.caught)
+                return Recording(known, concrete, tuple(map(_concrete, given)), kept=False)
         except Exception as error:
             if recorder.refusal is None or error is recorder.refusal:
                 raise
@@ -162,7 +164,8 @@ def _record(function: Callable[..., Any], parameters: Parameters, values: Sequen
         raise recorder.refusal  # the function caught it
     path = Path(root, tuple(recorder.items), result)
     left = tuple(map(_concrete, given))
-    return Recording(known.add(path, recorder.captures, recorder.changes.values()), concrete, left)
+    tree = known.add(path, recorder.captures, recorder.changes.values(), recorder.handled, recorder.writes)
+    return Recording(tree, concrete, left)
 
 
 def root_of(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Root:
@@ -388,7 +391,7 @@ def _refused(message: str, hint: str = "") -> RefusedError:
 
 def _warn_caught(recorder: Recorder, loc: Loc) -> None:
     recorder.warn(
-        f"the exception of line {loc.lineno} of {loc.filename} was caught by the traced function, "
-        "and the trace holds the handler's path only",
+        f"the exception of line {loc.lineno} of {loc.filename} was caught by the traced function: calls that take this way run as "
+        "plain Python",
         "test the condition before the operation",
     )

@@ -80,6 +80,7 @@ def emit(lowered: Graph, specialised: Specialised, signature: Signature, form: A
         _equal_dims(signature, specialised, order),
         _overlaps(signature, specialised, order),
         fp_status=driver.reads_flags,
+        handled=bool(lowered.attrs.get("handled")),
     )
 
     def body(host: HostBuilder, values: list[Any]) -> None:

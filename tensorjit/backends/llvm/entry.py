@@ -181,7 +181,8 @@ class EntrySpec:
     `params` in the order of the arguments; the last `len(keywords)` of them are passed by keyword, in that
     very order (another order or spelling of the call is another entry). `captures` are read in their order: what
     says that an object is a list comes before its items. `equal_dims` are pairs of (array number, axis); arrays of
-    params and captures are numbered together, in order of appearance.
+    params and captures are numbered together, in order of appearance. With `handled`, an exception of the body is a guard that
+    failed: the body has no effect before it.
     """
 
     params: tuple[Param, ...]
@@ -190,6 +191,7 @@ class EntrySpec:
     equal_dims: tuple[tuple[tuple[int, int], tuple[int, int]], ...] = ()
     overlaps: tuple[Overlap, ...] = ()
     fp_status: bool = True
+    handled: bool = False
 
 
 # -- building --------------------------------------------------------------------------------------
@@ -235,7 +237,15 @@ def build_entry(
     """
     code = EntryCode(ir.Module("tj_entry") if module is None else module, constants or Constants())
     function = ir.Function(code.module, VECTORCALL, _ENTRY)
-    host = HostBuilder(function, constants=code.constants, arch=arch, fp_status=spec.fp_status, raiser=raiser, report=report)
+    host = HostBuilder(
+        function,
+        constants=code.constants,
+        arch=arch,
+        fp_status=spec.fp_status,
+        handled=spec.handled,
+        raiser=raiser,
+        report=report,
+    )
     counters = _define_globals(code.module)
     checker = _Checker(host, spec, function.args)
     # counted before the checks: comparing static values may run code that drops this entry

@@ -111,6 +111,7 @@ class HostBuilder:
         constants: Constants,
         arch: str,
         fp_status: bool = True,
+        handled: bool = False,
         raiser: object = None,
         report: object = None,
     ) -> None:
@@ -119,6 +120,7 @@ class HostBuilder:
         self.constants = constants
         self.arch = "aarch64" if arch == "arm64" else arch
         self.fp_status = fp_status and self.arch in _FP_REGISTERS  # elsewhere: no floating-point warnings
+        self.handled = handled  # an exception is a guard that failed
         self.fp_ours = True  # the flags that are raised now are to be reported
         self.raiser = raiser
         self.report = report
@@ -136,6 +138,7 @@ class HostBuilder:
         self._late_miss: ir.Block = function.append_basic_block("late_miss")
         self._done: ir.Block = function.append_basic_block("done")
         self._error: ir.Block = function.append_basic_block("error")
+        self._raised: ir.Block = function.append_basic_block("raised")
         self._leave: ir.Block = function.append_basic_block("leave")
 
     # -- basics ------------------------------------------------------------------------------------
@@ -861,7 +864,11 @@ class HostBuilder:
         if self.fp_status or self._overflow is not None:
             with self.emit.if_then(self.emit.icmp_unsigned("!=", flags, I32(0)), likely=False):
                 self.call("tj_rt_report", self.constant(self.report), flags, self._result)
-        self.emit.branch(self._leave)
+        if self.handled:
+            raised = self.emit.icmp_unsigned("==", self.emit.load(self._result, typ=PTR), NULL)
+            self.emit.cbranch(raised, self._raised, self._leave)
+        else:
+            self.emit.branch(self._leave)
 
     def _finish_error(self) -> None:
         self._at_block(self._error)
@@ -869,7 +876,15 @@ class HostBuilder:
         self.emit.store(NULL, self._result)
         status = self.emit.load(context_field(self.emit, self.context, "status"), typ=I32)
         failed_guard = self.emit.icmp_unsigned("==", status, I32(abi.STATUS_GUARD))
-        self.emit.cbranch(failed_guard, self._late_miss, self._leave)
+        self.emit.cbranch(failed_guard, self._late_miss, self._raised)
+        self._at_block(self._raised)
+        if not self.handled:
+            self.emit.branch(self._leave)
+            return
+        caught = self.emit.icmp_signed("!=", self.call("tj_py_PyErr_ExceptionMatches", self.constant(Exception)), I32(0))
+        with self.emit.if_then(caught):
+            self.call("tj_py_PyErr_Clear")
+        self.emit.cbranch(caught, self._late_miss, self._leave)
 
     def _release_all(self) -> None:
         if self._slot_count:

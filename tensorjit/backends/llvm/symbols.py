@@ -48,6 +48,7 @@ FUNCTIONS: dict[str, _Signature] = {
     "tj_py_PyObject_RichCompareBool": (I32, (PTR, PTR, I32)),
     "tj_py_PyErr_BadInternalCall": (VOID, ()),
     "tj_py_PyErr_Clear": (VOID, ()),
+    "tj_py_PyErr_ExceptionMatches": (I32, (PTR,)),
     "tj_py_PyErr_Occurred": (PTR, ()),
     "tj_py_PyErr_CheckSignals": (I32, ()),
     "tj_py_PyEval_SaveThread": (PTR, ()),

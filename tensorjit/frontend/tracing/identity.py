@@ -51,6 +51,21 @@ def compared(code: CodeType) -> tuple[bool, bool]:
     return objects, bools
 
 
+def asks_for_types(code: CodeType) -> bool:
+    """Whether code uses `type` for more than its first parameter.
+
+    >>> asks_for_types((lambda self: type(self).__name__).__code__), asks_for_types((lambda self, x: type(x)).__code__)
+    (False, True)
+    """
+    operations = [i for i in dis.get_instructions(code) if i.opname not in ("PUSH_NULL", "PRECALL")]
+    for use, argument, call in zip(operations, operations[1:], operations[2:], strict=False):
+        if use.opname == "LOAD_GLOBAL" and use.argval == "type":
+            own = argument.opname.startswith("LOAD_FAST") and argument.argval in code.co_varnames[:1]
+            if not (own and call.opname == "CALL"):
+                return True
+    return any(asks_for_types(inner) for inner in code.co_consts if isinstance(inner, CodeType))
+
+
 @final
 class Identity:
     """The arrays of one run that came as arguments; `watched` says whether it is recorded with care."""

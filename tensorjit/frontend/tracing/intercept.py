@@ -1,4 +1,4 @@
-"""NumPy's creation functions while a trace runs.
+"""NumPy's creation functions, and `warnings.warn`, while a trace runs.
 
 `np.zeros(n)` asks its arguments for no protocol: it takes a size through `__index__`, which would fix the
 size, and gives a plain array, which would be one constant buffer for all calls. So while any trace runs, the
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import update_wrapper
@@ -71,26 +72,50 @@ def _all_numbers(args: Sequence[Any]) -> bool:
     return seen <= MAX_NUMBERS
 
 
-@final
-class _NumPy(ModuleType):
-    """NumPy with the wrappers."""
+def _warn(message: Any, category: Any = None, stacklevel: int = 1, *args: Any, **kwargs: Any) -> None:
+    recorder = ACTIVE.get()
+    warnings.warn(message, category, stacklevel + 1, *args, **kwargs)
+    if recorder is not None:
+        recorder.warn("a warning is given while tracing only", "give it outside of the function")
+
+
+update_wrapper(_warn, warnings.warn)
+_warn._tj_original = warnings.warn  # type: ignore[attr-defined]
+
+
+class _Module(ModuleType):
+    """A module with the wrappers."""
+
+    _tj_original: ModuleType
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(np, name)
+        found = getattr(self._tj_original, name)
         return found if ACTIVE.get() is None else _SUBSTITUTES.get(id(found), found)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(np, name, value)
+        setattr(self._tj_original, name, value)
 
     def __dir__(self) -> list[str]:
-        return dir(np)
+        return dir(self._tj_original)
 
 
-_NumPy._tj_original = np  # type: ignore[attr-defined]
+@final
+class _NumPy(_Module):
+    _tj_original = np
+
+
+@final
+class _Warnings(_Module):
+    _tj_original = warnings
+
+
 _ORIGINALS: Final = {name: getattr(np, name) for name in (*CREATION, *MAKERS)}
-_PROXY: Final = _NumPy("numpy", np.__doc__)
-_SUBSTITUTES: Final[dict[int, Any]] = {id(f): _wrapper(name, f) for name, f in _ORIGINALS.items()}
-_SUBSTITUTES[id(np)] = _PROXY
+_PROXIES: Final = (_NumPy("numpy", np.__doc__), _Warnings("warnings", warnings.__doc__))
+_SUBSTITUTES: Final[dict[int, Any]] = {
+    **{id(f): _wrapper(name, f) for name, f in _ORIGINALS.items()},
+    **{id(proxy._tj_original): proxy for proxy in _PROXIES},
+    id(warnings.warn): _warn,
+}
 
 
 def substitute_of(value: Any) -> Any:
@@ -100,7 +125,7 @@ def substitute_of(value: Any) -> Any:
 
 def is_substitute(value: Any) -> bool:
     """Whether a value is such a substitute."""
-    return value is _PROXY or (type(value) is FunctionType and hasattr(value, "_tj_original"))
+    return type(value) in (_NumPy, _Warnings) or (type(value) is FunctionType and hasattr(value, "_tj_original"))
 
 
 @contextmanager

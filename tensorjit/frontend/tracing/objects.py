@@ -19,6 +19,8 @@ from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, Meth
 from typing import Any, Final, Protocol, final
 
 from tensorjit.frontend.tracing.containers import Dict, List
+from tensorjit.frontend.tracing.recorder import ACTIVE
+from tensorjit.frontend.tracing.tracer import Tracer
 from tensorjit.passes.specialise.state import MISSING, Source
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
@@ -437,6 +439,8 @@ class _TypeKind(type):
         if len(args) == 1 and not kwargs:
             if is_proxy(args[0]):
                 return args[0].__class__
+            if isinstance(args[0], Tracer):
+                return args[0]._tj_recorder.class_of(args[0])
             return _STANDS_FOR.get(type(args[0]), type(args[0]))
         return type(*args, **kwargs)
 
@@ -460,5 +464,14 @@ class Type(metaclass=_TypeKind):
     _tj_original = type
 
 
+def print_(*args: Any, **kwargs: Any) -> None:
+    """What the copies have for `print`: the values of this run, which a call of the compiled function does not print."""
+    recorder: Any = ACTIVE.get()
+    if recorder is not None:
+        recorder.warn("`print` prints while tracing only", "print outside of the function")
+        args = tuple(f"<traced {a._tj_concrete!r}>" if isinstance(a, Tracer) else a for a in args)
+    builtins.print(*args, **kwargs)  # noqa: T201  (it is the user who prints)
+
+
 _STANDS_FOR: Final[Mapping[type, type]] = {List: list, Dict: dict}
-BUILTINS: Final[Mapping[str, Any]] = {"super": super_, "type": Type}
+BUILTINS: Final[Mapping[str, Any]] = {"super": super_, "type": Type, "print": print_}

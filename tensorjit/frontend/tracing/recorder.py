@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import dis
 import inspect
+import numbers
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,13 +18,14 @@ from typing import Any, Final, final
 import numpy as np
 
 from tensorjit.errors import Loc, Problem, TracerWarning, UnsupportedError
+from tensorjit.frontend.tracing.handlers import is_handled
 from tensorjit.frontend.tracing.identity import Identity, compared
 from tensorjit.frontend.tracing.made import Made, same_values
 from tensorjit.frontend.tracing.marks import has_mark, owner
 from tensorjit.frontend.tracing.places import expression, place, user_frame
 from tensorjit.frontend.tracing.tracer import ArrayTracer, ScalarTracer, SymbolicInt, Tracer
 from tensorjit.frontend.tracing.tree import Guard, Step, Taken, identity
-from tensorjit.passes.specialise.state import Source
+from tensorjit.passes.specialise.state import MISSING, Source
 
 BINARY: Final[Mapping[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]]] = MappingProxyType(
     {
@@ -63,6 +65,11 @@ NO_METHODS: Final = frozenset(
 )
 NO_ATTRIBUTES: Final = frozenset({"strides", "flags", "data", "ctypes", "base", "flat"})
 RECORDED_ATTRIBUTES: Final = frozenset({"T", "mT", "real", "imag"})
+OUTERMOST: Final = "tensorjit.frontend.trace"  # the module that runs the traced function
+# Of a Python number, what Decimal and Fraction ask for, and its like: the number is taken.
+NUMBERS_ATTRIBUTES: Final = frozenset(
+    {"numerator", "denominator", "as_integer_ratio", "is_integer", "hex", "bit_length", "bit_count", "to_bytes"}
+)
 MAX_LISTED = 64  # items of a list of numbers given to np.array that are written out; beyond it, the array is kept
 ACTIVE: ContextVar[Recorder | None] = ContextVar("tensorjit_recorder", default=None)
 
@@ -88,6 +95,8 @@ class Recorder:
         self.captures = list(captures)
         self.strict = strict
         self.caught: Loc | None = None
+        self.handled = False  # whether an operation stands in a `try`
+        self._errstate: Mapping[str, Any] = dict(np.geterr())
         self.changes: dict[tuple[Any, ...], Source] = {}  # places outside of the function that it sets, by their keys
         self.refusal: RefusedError | None = None
         self._numbers = {source.key: k for k, source in enumerate(captures)}
@@ -105,6 +114,7 @@ class Recorder:
         self._locs: dict[tuple[int, int], Loc] = {}
         self._keep: list[Any] = []  # whose ids are keys above
         self._guarded: set[tuple[Any, ...]] = set()  # sources
+        self._classed: set[int] = set()  # values whose class was asked for
         self._views: dict[int, tuple[int, Any]] = {}  # value: what it is a part of, and by which key
 
     # -- recording ---------------------------------------------------------------------------------------------
@@ -119,6 +129,9 @@ class Recorder:
 
     def emit(self, name: str, operands: Iterable[int] = (), /, *, droppable: bool = False, result: bool = True, **attrs: Any) -> int:
         """Note an op down; the number of its value."""
+        self.handled = self.handled or is_handled(OUTERMOST)
+        if self._errstate != np.geterr():
+            self._errors_elsewhere()
         index = self.count
         self.count += result
         step = Step(name, tuple(operands), tuple(attrs.items()), index if result else None, droppable, self.loc())
@@ -134,6 +147,20 @@ class Recorder:
         except Exception:
             self.caught = self.loc()
             raise
+
+    def _errors_elsewhere(self) -> None:
+        """np.errstate, or np.seterr, within the function."""
+        now: Mapping[str, Any] = dict(np.geterr())
+        loud = {kind for name, kind in now.items() if kind != self._errstate[name]} - {"ignore", "warn"}
+        if loud:
+            raise self.refuse(
+                f"an operation under np.errstate(...={min(loud)!r})", "enter the context around the call of the function"
+            )
+        self.warn(
+            "np.errstate is in effect while tracing only: a call of the compiled function warns as its caller asks",
+            "enter the context around the call of the function",
+        )
+        self._errstate = now
 
     def wrap(self, concrete: Any, index: int) -> Any:
         """What the traced function sees of a recorded value."""
@@ -348,6 +375,11 @@ class Recorder:
                     "pass the array as an argument",
                 )
 
+    @property
+    def writes(self) -> bool:
+        """Whether it writes into what is not its own."""
+        return bool(self._written)
+
     # -- writes ------------------------------------------------------------------------------------------------
 
     def own(self, concrete: np.ndarray[Any, Any], k: int) -> None:
@@ -414,8 +446,7 @@ class Recorder:
         if kind is not operator.index:
             self._no_store()
         index, concrete = self.lift(x)
-        with paused():
-            found = kind(concrete)
+        found = self.compute(kind, concrete)
         if type(concrete) is not type(found):
             index = self._call_op(self.name(f"builtins.{type(found).__name__}"), [index])
         self.taken(f"a Python {type(found).__name__}", found, _NUMBER_HINTS[type(found)])
@@ -437,12 +468,60 @@ class Recorder:
         index, concrete = self.lift(x)
         if not isinstance(concrete, np.ndarray) or not concrete.ndim:
             kind = type(concrete).__name__
+            self.caught = self.loc()
             raise TypeError(f"object of type {kind!r} has no len()" if "length" in use else f"cannot loop over a {kind!r}")
         shape = self.emit("attr", (index,), droppable=True, name="shape")
         size = self.emit("subscript", (shape, self.constant(0)), droppable=True)
         self.taken(f"the length of a traced array ({use})", len(concrete), "work on the whole array; or use tensorjit.script")
         self.guard("equal", size, len(concrete))
         return len(concrete)
+
+    # -- what shows the value, or the class -------------------------------------------------------------------
+
+    def item(self, x: Tracer) -> Any:
+        """The number or NumPy scalar of this run, with a guard."""
+        index, concrete = self.lift(x)
+        if isinstance(concrete, np.generic):
+            self._fact(index, concrete, "dtype")
+            self.number(x, type(concrete.item()))
+        else:
+            self.number(x, type(concrete))
+        return concrete
+
+    def text(self, x: Tracer, make: Callable[[Any], str]) -> str:
+        """The text of a value. Whoever only looks on (a debugger, a log) records nothing."""
+        concrete = x._tj_concrete
+        if ACTIVE.get() is not self or _looks_on(user_frame()):
+            return f"<traced {concrete!r}>"
+        if not isinstance(concrete, np.ndarray):
+            return make(self.item(x))
+        self.warn(
+            "the text of a traced array is that of this run: a call with other values is not traced again",
+            "format it outside of the function, or its numbers one by one",
+        )
+        with paused():
+            return make(concrete)
+
+    def class_of(self, x: Tracer) -> type:
+        """The class of a value, with a guard: what the types of the arguments decide."""
+        concrete = x._tj_concrete
+        if ACTIVE.get() is self and x._tj_index not in self._classed:
+            self._classed.add(x._tj_index)
+            found = self._call_op(self.name("builtins.type"), [x._tj_index])
+            self.guard("is", found, type(concrete))
+        return type(concrete)
+
+    def foreign(self, op: str, x: Tracer, other: Any, reflected: bool = False) -> Any:
+        """An operation with what is no operand of NumPy's."""
+        concrete = x._tj_concrete
+        if isinstance(concrete, np.ndarray):
+            if op in ("==", "!=") and getattr(type(other), "__array_ufunc__", MISSING) is MISSING:
+                hint = "write `is None`" if other is None else "compare with arrays or numbers"
+                raise self.refuse(f"{op} of a traced array and a {type(other).__name__}", hint)
+        elif isinstance(other, numbers.Number):  # Decimal, Fraction
+            function = COMPARE[op] if op in COMPARE else BINARY[op][0]
+            return function(other, self.item(x)) if reflected else function(self.item(x), other)
+        return NotImplemented
 
     # -- operators ---------------------------------------------------------------------------------------------
 
@@ -505,6 +584,8 @@ class Recorder:
             return self.wrap(int(found), self.emit("attr", (index,), droppable=True, name=name))
         if name in RECORDED_ATTRIBUTES:
             return self.wrap(found, self.emit("attr", (index,), droppable=True, name=name))
+        if name in NUMBERS_ATTRIBUTES:
+            return getattr(self.item(x), name)
         if not callable(found) or name in NO_ATTRIBUTES or name in NO_METHODS:
             raise self.refuse(f"the attribute {name!r} of a traced value")
         return lambda *args, **kwargs: self.method(x, name, args, kwargs)
@@ -615,6 +696,7 @@ class RefusedError(UnsupportedError, TypeError):
 
 
 _CONSTANT = "constant array"
+_ONLOOKERS: Final = frozenset({"bdb", "pdb", "code", "logging", "traceback", "IPython", "_pytest", "pytest", "debugpy", "pydevd"})
 _NUMBER_HINTS: Final[Mapping[type, str]] = MappingProxyType(
     {
         int: "sizes stay general in arithmetic, reshape, np.zeros and slices; tensorjit.script keeps loops",
@@ -642,6 +724,11 @@ def find_source(array: np.ndarray[Any, Any], frame: FrameType) -> Source | None:
                 if inspect.getattr_static(space[name], attribute, None) is array:
                     return Source("attribute", Source("global", space, name), attribute)
     return None
+
+
+def _looks_on(frame: FrameType) -> bool:
+    """Whether code is a debugger's, a log's or a test runner's."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _ONLOOKERS
 
 
 def _names_read(code: CodeType) -> tuple[set[str], set[str]]:

@@ -35,7 +35,7 @@ from weakref import ref as weakref
 import numpy as np
 
 from tensorjit.frontend.tracing.containers import Dict, List
-from tensorjit.frontend.tracing.identity import Identity
+from tensorjit.frontend.tracing.identity import Identity, asks_for_types
 from tensorjit.frontend.tracing.intercept import compiled_packages, is_substitute, is_users, substitute_of
 from tensorjit.frontend.tracing.objects import BUILTINS, Proxy, State, has_proxies, make_class, tell_all
 from tensorjit.frontend.tracing.places import user_frame
@@ -386,7 +386,7 @@ class Substitute:
             members = [found for base in kind.__mro__[:-1] for found in vars(base).values()]
             for function in (getattr(found, "__func__", getattr(found, "fget", found)) for found in members):
                 if isinstance(function, FunctionType):
-                    self.recorder.identity.require(function.__code__)
+                    self._seen_as_it_is(function, function.__code__)
                     read |= _names(function.__code__)
                     self._scan(function)
         for name in sorted(read):
@@ -401,7 +401,7 @@ class Substitute:
             return
         self._scanned.add(id(function))
         code = self._code(function)
-        self.recorder.identity.require(code)
+        self._seen_as_it_is(function, code)
         for source, found in (*self._defaults(function), *(item[1:] for item in self._kwdefaults(function))):
             if is_plain(found):
                 self.kind(source, found)
@@ -421,6 +421,16 @@ class Substitute:
                 self._scan(found)
             elif isinstance(found, type):
                 self.class_read(found)
+
+    def _seen_as_it_is(self, function: FunctionType, code: CodeType) -> None:
+        """Code that runs without being copied."""
+        self.recorder.identity.require(code)
+        if id(code) not in self._scanned and self._users(function.__module__ or "") and asks_for_types(code):
+            self._scanned.add(id(code))
+            self.recorder.warn(
+                f"`type` in {function.__qualname__}, which runs as it is, does not see the classes of traced values",
+                "use isinstance",
+            )
 
     # -- guards and warnings -----------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ real bool, int or float goes through the recorder, which warns and guards.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol, final
 
@@ -34,14 +35,19 @@ class Records(Protocol):
     def ufunc(self, function: np.ufunc, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
     def function(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any: ...
     def refuse(self, message: str, hint: str = "") -> Exception: ...
+    def text(self, x: Any, make: Callable[[Any], str]) -> str: ...
+    def class_of(self, x: Any) -> Any: ...
+    def foreign(self, op: str, x: Any, other: Any, reflected: bool = False) -> Any: ...
 
 
 def _binary(op: str) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
     def forward(self: Tracer, other: Any) -> Any:
-        return self._tj_recorder.binary(op, self, other) if self._tj_takes(other) else NotImplemented
+        recorder = self._tj_recorder
+        return recorder.binary(op, self, other) if self._tj_takes(other) else recorder.foreign(op, self, other)
 
     def reflected(self: Tracer, other: Any) -> Any:
-        return self._tj_recorder.binary(op, other, self) if self._tj_takes(other) else NotImplemented
+        recorder = self._tj_recorder
+        return recorder.binary(op, other, self) if self._tj_takes(other) else recorder.foreign(op, self, other, reflected=True)
 
     return forward, reflected
 
@@ -56,7 +62,9 @@ def _inplace(op: str) -> Callable[[Any, Any], Any]:
 
 def _compare(op: str) -> Callable[[Any, Any], Any]:
     def forward(self: Tracer, other: Any) -> Any:
-        return self._tj_recorder.compare(op, self, other) if self._tj_takes(other) else NotImplemented
+        if self._tj_takes(other):
+            return self._tj_recorder.compare(op, self, other)
+        return self._tj_recorder.foreign(op, self, other)
 
     return forward
 
@@ -94,7 +102,8 @@ class Tracer:
 
     @property
     def __class__(self) -> Any:  # what isinstance sees, so that the function takes the path that it takes untraced
-        return type(self._tj_concrete)
+        asked = str(sys._getframe(1).f_globals.get("__name__", ""))
+        return type(self._tj_concrete) if asked.startswith("tensorjit.") else self._tj_recorder.class_of(self)
 
     @__class__.setter
     def __class__(self, kind: Any) -> None:
@@ -105,7 +114,13 @@ class Tracer:
         raise self._tj_recorder.refuse(f"the attribute {name!r} of a traced value is set", hint)
 
     def __repr__(self) -> str:
-        return f"<traced {self._tj_concrete!r}>"  # records nothing: debuggers call it
+        return self._tj_recorder.text(self, repr)
+
+    def __str__(self) -> str:
+        return self._tj_recorder.text(self, str)
+
+    def __format__(self, spec: str) -> str:
+        return self._tj_recorder.text(self, lambda value: format(value, spec))
 
     __add__, __radd__ = _binary("+")
     __sub__, __rsub__ = _binary("-")
@@ -235,12 +250,6 @@ class ScalarTracer(Tracer):
 
     def __getattr__(self, name: str) -> Any:
         return self._tj_recorder.attribute(self, name)
-
-    def __format__(self, spec: str) -> str:
-        return format(self._tj_recorder.number(self, type(self._tj_concrete)), spec)
-
-    def __str__(self) -> str:
-        return str(self._tj_recorder.number(self, type(self._tj_concrete)))
 
     def __copy__(self) -> Any:
         return self

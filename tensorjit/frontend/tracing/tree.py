@@ -100,13 +100,16 @@ class Path:
 class TraceTree:
     """The runs of one function. `captures[k]` is where the captured object of `capture {index=k}` is read at
     each call (an array, or a compiled function); `changes` are the places outside of the function that a run set; `identity` says
-    that the runs tell objects apart."""
+    that the runs tell objects apart, `handled` that operations stand in a `try`, and `writes` that memory of the caller is
+    written."""
 
     parameters: Parameters
     roots: tuple[tuple[Root, Node], ...] = ()
     captures: tuple[Source, ...] = ()
     changes: tuple[Source, ...] = ()
     identity: bool = False
+    handled: bool = False
+    writes: bool = False
 
     @property
     def paths(self) -> int:
@@ -117,7 +120,9 @@ class TraceTree:
         """Whether arguments of these kinds have been traced."""
         return any(same_root(known, root) for known, _ in self.roots)
 
-    def add(self, path: Path, captures: Sequence[Source], changes: Iterable[Source] = ()) -> TraceTree:
+    def add(
+        self, path: Path, captures: Sequence[Source], changes: Iterable[Source] = (), handled: bool = False, writes: bool = False
+    ) -> TraceTree:
         """The tree with one more path; the same object where the path is known. TracingCheckError where a run
         did something else without a guard in between."""
         roots = list(self.roots)
@@ -131,7 +136,14 @@ class TraceTree:
         else:
             roots.append((path.root, _chain(path.items, path.result)))
         places = {source.key: source for source in (*self.changes, *changes)}
-        return replace(self, roots=tuple(roots), captures=tuple(captures), changes=tuple(places.values()))
+        return replace(
+            self,
+            roots=tuple(roots),
+            captures=tuple(captures),
+            changes=tuple(places.values()),
+            handled=self.handled or handled,
+            writes=self.writes or writes,
+        )
 
     def to_graph(self, name: str, loc: Loc | None = None, kinds: bool = False, quiet: bool = False) -> Graph:
         """All paths as one generic graph. With `kinds`, it checks the classes of all arguments: for callers that
@@ -280,7 +292,8 @@ class _Emitter:
                 break
         if not closed:
             _fail(b)
-        attrs = MappingProxyType({"parameters": self.tree.parameters, "doc": None})
+        handled = {"handled": True} if self.tree.handled else {}
+        attrs = MappingProxyType({"parameters": self.tree.parameters, "doc": None, **handled})
         return Graph(name, b.block(), attrs, loc)
 
     def _is_passed(self, node: Node) -> bool:

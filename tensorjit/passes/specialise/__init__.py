@@ -134,6 +134,7 @@ def specialise(
         "disjoint": _pairs(signature.disjoint, leaves),
         "identical": _pairs(signature.identical, leaves),
         "unaligned": _unaligned(signature, leaves),
+        **({"handled": True} if generic.attrs.get("handled") else {}),
     }
     graph = Graph(generic.name, block, MappingProxyType(attrs), generic.loc)
     _check_copies(graph)
