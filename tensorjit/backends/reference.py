@@ -383,7 +383,7 @@ def _load(run: _Run, op: Op, args: list[Any]) -> Any:
 
 def _store(run: _Run, op: Op, args: list[Any]) -> None:
     target, value = args
-    target[...] = np.asarray(value).astype(target.dtype)
+    np.copyto(target, value if isinstance(value, np.ndarray) else np.asarray(value).astype(target.dtype), casting="unsafe")
 
 
 def _library(run: _Run, op: Op, args: list[Any]) -> Any:

@@ -1,5 +1,7 @@
 """Who may share memory: a symmetric relation on the array values of a typed graph.
 
+## Roots
+
 Views share their operand's root; a fresh allocation shares with nothing that was there before; parameters share as the signature
 says. A block parameter (a loop-carried value, the result of an `if`) shares with what its operands share with; two of them are
 disjoint until a `continue` hands on values that are not. So ``prev, cur = cur, new`` keeps its two buffers apart, where a set of
@@ -8,6 +10,30 @@ allocation sites united at the loop's head would call both one.
     for(0, n, 1, a, b): params i, prev, cur          prev ~ a, cur ~ b
       new = empty()                                  new ~ nothing of this turn
       continue(cur, new)                             prev ~ a, b; cur ~ b; prev and cur stay disjoint
+
+## Boxes
+
+Two views of one root are told apart, or told to be equal, by their *boxes*: along which axis of the root each of their own axes
+walks, from where, by which step. Strides are not known here, and need not be: both views have their root's.
+
+An axis may *stand still*: a broadcast view repeats its source where that has length 1, which is often known at run time only.
+Then all its indices are one element, the first. So a box says for each axis how long the source is, if that may happen.
+
+    x: f64[m, n];  r = x[:1]: f64[min(1, m), n];  b = broadcast_to(r): f64[m, n]       b walks as x does, and may stand still
+
+Four questions are asked. The answer "no" is always safe for the last three, "yes" for the first:
+
+* **may_alias**: may a write through one be seen through the other? Not where the roots are apart, nor where along one axis of
+  their common root one box ends before the other begins. (An axis that stands still reaches less than its box says.)
+* **same_elements**: is it the same element at every index? The boxes must be equal in all they say, also in what may stand still:
+  x and b above are not the same, since b reads row 0 at every index, and a loop that writes x has written that after its first turn.
+* **is_ahead**: may a loop that goes up along all axes, and reads at each index before it writes there, read one while it writes the
+  other? Both walk the same axes by the same steps, neither stands still, and each element is read at an index that is not
+  after, along any axis, the one it is written at: x[1:] is ahead of x[:-1].
+* **walks_alike**: have two arrays of rank 1 strides that are equal, or of opposite sign? See `store` in fuse.py.
+
+What is not a plain view of a root (a reshape, the real part, a step known at run time only, a part of an axis that may stand
+still) has no box: it may share with all of its root, and is the same as nothing but itself.
 """
 
 from __future__ import annotations
@@ -30,14 +56,15 @@ _LOOPS = frozenset({"for", "while"})
 @dataclass(frozen=True, slots=True)
 class Box:
     """The elements of a root that a view reaches: per root axis where it starts, the step and length of the walk (step 0: one
-    index), and for each axis of the view the root axis it walks (None: it repeats)."""
+    index); and for each axis of the view the root axis it walks (None: it repeats), its length, and the length of what it
+    broadcasts where that may be 1 (None: it cannot stand still)."""
 
     offset: tuple[Dim, ...]
     step: tuple[int, ...]
     length: tuple[Dim, ...]
     axes: tuple[int | None, ...]
     shape: tuple[Dim, ...]
-    repeats: bool = False  # at run time an axis may stand still
+    stands: tuple[Dim | None, ...]
 
     def substituted(self, equal: Mapping[str, Dim]) -> Box:
         """The box with sizes rewritten by known equalities."""
@@ -47,7 +74,13 @@ class Box:
         def each(sizes: Iterable[Dim]) -> tuple[Dim, ...]:
             return tuple(dims.substitute(d, equal) for d in sizes)
 
-        return Box(each(self.offset), self.step, each(self.length), self.axes, each(self.shape), self.repeats)
+        stands = tuple(None if d is None else dims.substitute(d, equal) for d in self.stands)
+        return Box(each(self.offset), self.step, each(self.length), self.axes, each(self.shape), stands)
+
+    @property
+    def moves(self) -> bool:
+        """Whether no two indices of the view are one element of the root, whatever the sizes are at run time."""
+        return all(s is None for s in self.stands) and all(a is not None or d == 1 for a, d in zip(self.axes, self.shape, strict=True))
 
 
 class Aliases:
@@ -74,15 +107,11 @@ class Aliases:
         """Whether two arrays are known to be the same elements, index by index."""
         if a is b:
             return True
-        x, y = self.root.get(a, a), self.root.get(b, b)
-        if x is not y and y not in self.twins.get(x, ()):
+        found = self._boxes(a, b, equal)
+        if found is None:
             return False
-        p, q = self.box.get(a), self.box.get(b)
-        if p is None or q is None:
-            return False
-        p, q = p.substituted(equal or {}), q.substituted(equal or {})
-        # twins have one shape, though their sizes have two names
-        return (p.offset, p.step, p.axes) == (q.offset, q.step, q.axes) and (x is not y or p.shape == q.shape)
+        p, q = found
+        return (p.offset, p.step, p.axes, p.shape, p.stands) == (q.offset, q.step, q.axes, q.shape, q.stands)
 
     def is_ahead(self, read: Value, written: Value, equal: Mapping[str, Dim] | None = None) -> bool:
         """Whether of two overlapping views each element of one is read before it is written through the other, if a loop goes up
@@ -93,14 +122,35 @@ class Aliases:
         root = self.root.get(read, read)
         if root is not self.root.get(written, written) or not isinstance(root.type, ArrayType) or root.type.layout == "A":
             return False  # the elements of a root of any strides may overlap each other
-        p, q = self.box.get(read), self.box.get(written)
-        if p is None or q is None or p.repeats or q.repeats or None in p.axes or (p.axes, p.step) != (q.axes, q.step):
+        found = self._boxes(read, written, equal)
+        if found is None:
             return False
-        p, q = p.substituted(equal or {}), q.substituted(equal or {})
+        p, q = found
+        if not p.moves or not q.moves or (p.axes, p.step) != (q.axes, q.step):
+            return False
         ahead = [
             dims.bounds((a - b) * s)[0] if s in (1, -1) else -(a != b) for a, b, s in zip(p.offset, q.offset, p.step, strict=True)
         ]
         return min(ahead, default=0) >= 0
+
+    def walks_alike(self, a: Value, b: Value) -> bool:
+        """Whether the strides of two arrays of rank 1 are known to be equal, or of opposite sign."""
+        found = self._boxes(a, b, None)
+        if found is None:
+            return False
+        p, q = found
+        if not p.moves or not q.moves or p.axes != q.axes:
+            return False
+        steps = [(p.step[k], q.step[k]) for k in p.axes if k is not None]
+        return all(s == t or s * t < 0 for s, t in steps)
+
+    def _boxes(self, a: Value, b: Value, equal: Mapping[str, Dim] | None) -> tuple[Box, Box] | None:
+        """The boxes of two views of one array, their sizes rewritten by what is known; None where they are not comparable."""
+        x, y = self.root.get(a, a), self.root.get(b, b)
+        p, q = self.box.get(a), self.box.get(b)
+        if p is None or q is None or (x is not y and y not in self.twins.get(x, ())):
+            return None
+        return p.substituted(equal or {}), q.substituted(equal or {})
 
     # -- building ------------------------------------------------------------------------------------------------
 
@@ -124,7 +174,7 @@ class Aliases:
         rank = len(shape)
         self.root[value] = value
         self.partners.setdefault(value, set())
-        self.box[value] = Box((0,) * rank, (1,) * rank, shape, tuple(range(rank)), shape)
+        self.box[value] = Box((0,) * rank, (1,) * rank, shape, tuple(range(rank)), shape, (None,) * rank)
 
     def _relate(self, a: Value, b: Value) -> None:
         if a is b or b in self.partners[a]:
@@ -260,20 +310,21 @@ def _compose(box: Box, op: Op) -> Box | None:
     if not all(isinstance(walk, int) for _, walk in axes):  # a step that is known at run time only
         return None
     offset, step, length = list(box.offset), list(box.step), list(box.length)
-    walked = {a for a, _ in axes if a is not None}
+    walks = {a: (walk, size) for (a, walk), size in zip(axes, shape, strict=True) if a is not None}
     for source, start in enumerate(op.attrs["offset"]):
         root = box.axes[source]
+        if box.stands[source] is not None and (start != 0 or walks.get(source) != (1, box.shape[source])):
+            return None  # whether it goes on from `start` or stands still is known at run time only
         if root is None:
             continue
         offset[root] = offset[root] + box.step[root] * start
-        if source not in walked:
+        if source not in walks:
             step[root], length[root] = 0, 1
     result: list[int | None] = []
-    repeats = box.repeats
-    sizes = box.shape
+    stands: list[Dim | None] = []
     for (source_axis, walk), size in zip(axes, shape, strict=True):
         root = None if source_axis is None else box.axes[source_axis]
-        repeats = repeats or (source_axis is not None and may_repeat(sizes[source_axis], size, Sizes()))
+        stands.append(None if source_axis is None else _stands(box, source_axis, size, op.attrs["offset"][source_axis], walk))
         if root is None:
             result.append(None)
             continue
@@ -281,7 +332,15 @@ def _compose(box: Box, op: Op) -> Box | None:
             return None
         step[root], length[root] = box.step[root] * walk, size
         result.append(root)
-    return Box(tuple(offset), tuple(step), tuple(length), tuple(result), shape, repeats)
+    return Box(tuple(offset), tuple(step), tuple(length), tuple(result), shape, tuple(stands))
+
+
+def _stands(box: Box, source: int, size: Dim, start: Dim, walk: int) -> Dim | None:
+    """The length of a view's source along an axis, if that may be broadcast."""
+    if box.stands[source] is not None:
+        return box.stands[source]
+    broadcasts = start == 0 and walk == 1 and may_repeat(box.shape[source], size, Sizes())  # slices never are longer
+    return box.shape[source] if broadcasts else None
 
 
 def _apart(a: Box, b: Box) -> bool:

@@ -492,6 +492,9 @@ class _BlockFuser:
         # only now is it known whether the value comes from memory
         outside = is_array(value) and value not in self.leaves and self._current(value)[0] is None
         if outside and not self._in_step(value, target) and self.aliases.may_alias(value, target, equal):
+            if array_type(target).rank == 1 and not self.aliases.walks_alike(value, target):
+                self._copied_by_numpy(value, target, op)
+                return
             value = self._copied(value, op)
             converted = Op("cast", (value,), converted.results, converted.attrs, loc=op.loc)
         home, _ = self._current(value)
@@ -528,6 +531,12 @@ class _BlockFuser:
     def _in_step(self, read: Value, target: Value) -> bool:
         """Whether a kernel that reads and writes at the same indices reads each element before it writes it."""
         return self._same(read, target) or self.aliases.is_ahead(read, target, self.sizes.equal)
+
+    def _copied_by_numpy(self, value: Value, target: Value, op: Op) -> None:
+        """A row from a row that may share elements with it, in other steps. NumPy copies these one by one, from the end that is
+        right where strides are equal, and so reads what it has written: only NumPy itself does just that."""
+        keywords = MappingProxyType({"casting": "unsafe"})
+        self._plain(Op("library", (target, value), (), frozen(function="numpy.copyto", keywords=keywords), loc=op.loc))
 
     def _copied(self, value: Value, op: Op) -> Value:
         """The elements of an array, in memory of their own."""
