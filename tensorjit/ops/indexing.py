@@ -370,7 +370,7 @@ def _assign_mask(b: TypedBuilder, x: Value, items: Sequence[Abstract], value: Ab
         message = "boolean index did not match indexed array along axis {0}; size of axis is {{}} but size of"
         text = message.format(axis) + " corresponding boolean axis is {}"
         b.check("eq", have, want, "IndexError", text, (have, want))
-    b.store(x, b.where(mask, b.as_dtype(_filling(b, value, x.type.dtype), x.type.dtype), x))
+    b.store(x, b.where(mask, b.as_dtype(_filling(b, value, x.type.dtype), x.type.dtype), x), masked=True)
 
 
 def _filling(b: TypedBuilder, value: Abstract, dtype: DType) -> Abstract:

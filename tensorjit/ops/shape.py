@@ -626,9 +626,8 @@ def _copyto(
     source: Abstract = b.array(src) if isinstance(src, Sequence_) else src
     if not (_castable(b, where, BOOL, "safe") and _castable(b, source, b.strong_dtype(target), b.static(casting, "casting"))):
         return NONE
-    if not (isinstance(where, Static) and where.value is True):
-        source = b.where(where, source, target)
-    b.store(target, source)
+    masked = not (isinstance(where, Static) and where.value is True)
+    b.store(target, b.where(where, source, target) if masked else source, masked=masked)
     return NONE
 
 

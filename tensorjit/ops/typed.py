@@ -831,9 +831,10 @@ class TypedBuilder:
 
     # -- effects -----------------------------------------------------------------------------------------------
 
-    def store(self, target: Value, value: Abstract, what: str = "assignment destination") -> None:
-        """target[...] = value: broadcast, cast and written; what overlaps is read before it is overwritten. `what` is what NumPy
-        calls the target where it is read-only."""
+    def store(self, target: Value, value: Abstract, what: str = "assignment destination", *, masked: bool = False) -> None:
+        """target[...] = value: broadcast, cast and written; what overlaps is read before it is overwritten (but see fuse.py of
+        arrays of rank 1). `what` is what NumPy calls the target where it is read-only; `masked` says that the value is
+        where(mask, x, target), and that NumPy would look at mask and x as it writes."""
         assert isinstance(target.type, ArrayType)
         if not self.writable(target, what):
             return
@@ -860,7 +861,7 @@ class TypedBuilder:
                 self.fits(d, t, message, args)
             else:
                 self.check("eq", d, t, "ValueError", message, args)
-        self.effect("store", (target, self._fit(source, target.type.shape)))
+        self.effect("store", (target, self._fit(source, target.type.shape)), **({"masked": True} if masked else {}))
 
     def library(self, function: str, args: Sequence[Value], type: Type, **keywords: Any) -> Value:
         """A call of NumPy's own function (a qualified name); that the result's dtype, rank and sizes are as `type` says is

@@ -30,7 +30,8 @@ Four questions are asked. The answer "no" is always safe for the last three, "ye
 * **is_ahead**: may a loop that goes up along all axes, and reads at each index before it writes there, read one while it writes the
   other? Both walk the same axes by the same steps, neither stands still, and each element is read at an index that is not
   after, along any axis, the one it is written at: x[1:] is ahead of x[:-1].
-* **walks_alike**: have two arrays of rank 1 strides that are equal, or of opposite sign? See `store` in fuse.py.
+* **walks_alike**: have two arrays of rank 1 strides that are equal, or of opposite sign, or is the one that is read one element?
+  Such can be copied one by one, from the right end; see fuse.py.
 
 What is not a plain view of a root (a reshape, the real part, a step known at run time only, a part of an axis that may stand
 still) has no box: it may share with all of its root, and is the same as nothing but itself.
@@ -80,7 +81,9 @@ class Box:
     @property
     def moves(self) -> bool:
         """Whether no two indices of the view are one element of the root, whatever the sizes are at run time."""
-        return all(s is None for s in self.stands) and all(a is not None or d == 1 for a, d in zip(self.axes, self.shape, strict=True))
+        return all(s is None for s in self.stands) and all(
+            a is not None or d == 1 for a, d in zip(self.axes, self.shape, strict=True)
+        )
 
 
 class Aliases:
@@ -133,16 +136,18 @@ class Aliases:
         ]
         return min(ahead, default=0) >= 0
 
-    def walks_alike(self, a: Value, b: Value) -> bool:
-        """Whether the strides of two arrays of rank 1 are known to be equal, or of opposite sign."""
-        found = self._boxes(a, b, None)
+    def walks_alike(self, read: Value, written: Value) -> bool:
+        """Whether two arrays of rank 1 are known to have strides that are equal, or of opposite sign, or 0 for the one that is
+        read."""
+        found = self._boxes(read, written, None)
         if found is None:
             return False
         p, q = found
-        if not p.moves or not q.moves or p.axes != q.axes:
+        if p.axes == (None,):
+            return True
+        if not q.moves or p.axes != q.axes:
             return False
-        steps = [(p.step[k], q.step[k]) for k in p.axes if k is not None]
-        return all(s == t or s * t < 0 for s, t in steps)
+        return all(k is None or p.step[k] == q.step[k] or p.step[k] * q.step[k] < 0 for k in q.axes)
 
     def _boxes(self, a: Value, b: Value, equal: Mapping[str, Dim] | None) -> tuple[Box, Box] | None:
         """The boxes of two views of one array, their sizes rewritten by what is known; None where they are not comparable."""

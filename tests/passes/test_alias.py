@@ -147,3 +147,66 @@ def test_a_reshape_shares_with_all_of_it() -> None:
     b.effect("return", [])
     a = find_aliases(Graph("f", b.builder.block()))
     assert a.may_alias(flat, x) and not a.same_elements(flat, x)
+
+
+def parts_of_a_square(*make: Callable[[TypedBuilder, Value], Value]) -> tuple[Aliases, Value, list[Value]]:
+    """Views of an array of n rows and n columns."""
+    x = Value(M, "x")
+    b = TypedBuilder(OPS, Builder([x]))
+    found = [f(b, x) for f in make]
+    b.effect("return", [])
+    return find_aliases(Graph("f", b.builder.block())), x, found
+
+
+def first_row(b: TypedBuilder, x: Value) -> Value:
+    """x[:1], of which it is known at run time only whether it has a row."""
+    return b.view(x, (dims.minimum(1, N), N), [(0, 1), (1, 1)], (0, 0))
+
+
+def repeated(b: TypedBuilder, x: Value) -> Value:
+    return b.broadcast_to(first_row(b, x), (N, N))
+
+
+def test_a_row_that_is_broadcast_is_not_the_array_that_it_walks_like() -> None:
+    a, x, (one, other) = parts_of_a_square(repeated, repeated)
+    assert not a.same_elements(one, x) and not a.is_ahead(one, x) and a.may_alias(one, x)
+    assert a.same_elements(one, other)
+
+
+def test_a_part_of_a_row_that_is_broadcast_is_the_row() -> None:
+    """Where it begins is not told by its box: an axis that stands still has one place."""
+
+    def later(b: TypedBuilder, x: Value) -> Value:
+        return b.view(repeated(b, x), (N - 1, N), [(0, 1), (1, 1)], (1, 0))
+
+    def one_later(b: TypedBuilder, x: Value) -> Value:
+        return b.view(repeated(b, x), (N,), [(1, 1)], (2, 0))
+
+    def columns(b: TypedBuilder, x: Value) -> Value:
+        return b.view(repeated(b, x), (N, N - 1), [(0, 1), (1, 1)], (0, 1))
+
+    a, x, (top, below, single, right) = parts_of_a_square(first_row, later, one_later, columns)
+    assert a.may_alias(below, top) and a.may_alias(single, top)
+    assert not a.same_elements(right, x) and a.may_alias(right, top)
+
+
+def test_slices_of_slices_do_not_stand_still() -> None:
+    def inner(b: TypedBuilder, x: Value) -> Value:
+        outer = b.view(x, (dims.maximum(N - 1, 0), N), [(0, 1), (1, 1)], (1, 0))
+        size = dims.floordiv(dims.maximum(N - 1, 0) + 1, 2)
+        return b.view(b.view(outer, (size, N), [(0, 2), (1, 1)], (0, 0)), (size, N), [(0, 1), (1, 1)])
+
+    a, _, (one, other) = parts_of_a_square(inner, inner)
+    assert a.same_elements(one, other)
+
+
+def test_rows_and_columns_walk_in_different_steps() -> None:
+    def line(axis: int, step: int = 1) -> Callable[[TypedBuilder, Value], Value]:
+        at = (0, 2) if axis == 0 else (1, 0)
+        return lambda b, x: b.view(x, (N if step == 1 else dims.floordiv(N, 2),), [(axis, step)], at)
+
+    a, _, (row, column, back, by_two, one) = parts_of_a_square(
+        line(1), line(0), line(1, -1), line(1, 2), lambda b, x: b.broadcast_to(b.view(x, (1,), [(1, 1)], (0, 0)), (N,))
+    )
+    assert a.walks_alike(row, row) and a.walks_alike(back, row) and a.walks_alike(one, row)
+    assert not a.walks_alike(column, row) and not a.walks_alike(by_two, row)

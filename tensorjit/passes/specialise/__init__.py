@@ -21,7 +21,7 @@ from types import FunctionType, MappingProxyType
 from typing import Any, final
 
 from tensorjit.errors import Problem, UnsupportedError, internal_errors_told
-from tensorjit.ir.graph import Block, Graph, Value
+from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.signature import (
     ArraySig,
     DefaultSig,
@@ -138,6 +138,7 @@ def specialise(
     }
     graph = Graph(generic.name, block, MappingProxyType(attrs), generic.loc)
     _check_copies(graph)
+    _check_masks(graph)
     return Specialised(graph, tuple(leaves), tuple(s.guards.values()), implicit, written(graph), tuple(s.lengths.equal))
 
 
@@ -222,6 +223,31 @@ def _check_copies(graph: Graph) -> None:
         if unsure.intersection(copy.results) and any(aliases.may_alias(copy.operands[0], target) for target in stored):
             text = "an array is written of which a reshape was taken while its layout is not contiguous: NumPy gives a view or a copy"
             raise UnsupportedError([Problem(text, copy.loc, "copy it first: x.copy().reshape(...)")])
+
+
+def _check_masks(graph: Graph) -> None:
+    """Refuse a write through a mask where NumPy would look at what it has written already: in the mask, or in what it copies."""
+    ops = list(graph.walk())
+    stores = [op for op in ops if op.attrs.get("masked")]
+    if not stores:
+        return
+    aliases = find_aliases(graph)
+    defs = {result: op for op in ops for result in op.results}
+    for store in stores:
+        target, value = store.operands
+        while defs[value].name in ("cast", "view", "load"):
+            (value,) = defs[value].operands
+        mask, source, _ = defs[value].operands
+        if aliases.may_alias(mask, target) and not aliases.same_elements(mask, target):
+            raise UnsupportedError([_overlapping("a mask", "x[mask.copy()] = …, where=mask.copy()", store)])
+        row = isinstance(target.type, ArrayType) and target.type.rank == 1
+        if row and aliases.may_alias(source, target) and not aliases.walks_alike(source, target):
+            raise UnsupportedError([_overlapping("a source", "np.copyto(target, source.copy(), where=mask)", store)])
+
+
+def _overlapping(what: str, hint: str, store: Op) -> Problem:
+    text = f"{what} that may overlap the array which is written through a mask: NumPy would see what it has written already"
+    return Problem(text, store.loc, f"copy it first: {hint}")
 
 
 def written(graph: Graph) -> frozenset[int]:
