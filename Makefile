@@ -1,7 +1,7 @@
 # `make check` is what a change must pass; `make` alone says what else there is.
 PYTHON ?= python
 
-.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz fuzz-programs foreign stress docs clean
+.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz fuzz-programs fuzz-views foreign stress docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ fuzz: ## the hypothesis tests, many more examples
 
 fuzz-programs: ## COUNT random programs whose variables change their types, from number FIRST on
 	TENSORJIT_PROGRAMS=$(or $(COUNT),3000) TENSORJIT_PROGRAMS_FIRST=$(or $(FIRST),16) $(PYTHON) -m pytest tests/system/test_control_fuzz.py
+
+fuzz-views: ## COUNT random programs over views of one buffer, 80 calls each, from number FIRST on
+	$(PYTHON) -X faulthandler -m tests.system.fuzz_views --programs $(or $(COUNT),1500) --calls 80 --first $(or $(FIRST),100)
 
 foreign: ## NumPy's and numba's own tests, every call compared (hours; tests/foreign/README.md)
 	nice $(PYTHON) -m tests.foreign.run

@@ -170,7 +170,7 @@ class ViewParam:
     """An array parameter: data pointer and one stride in bytes per axis. `unit_axis` is the axis known to have
     stride == itemsize (None: none is known); `written` says whether the kernel stores to it; `aligned` whether its elements
     are aligned to their size. A written view never overlaps another view of the kernel unless both are the same memory
-    element by element (in place)."""
+    element by element (in place), or the other is ahead of it (`is_ahead` in passes/alias.py): loops go up."""
 
     name: str
     dtype: DType

@@ -134,7 +134,7 @@ class Writer:
     def operand(self) -> str:
         """What is read: as a whole, or a part that is broadcast."""
         roll, rank = self.random.random(), self.view_rank
-        if self.focus and self.random.random() < 0.3:
+        if self.focus and self.random.random() < 0.4:
             return self.part(self.focus)
         if roll < 0.2 and self.views:
             return self.random.choice(self.views)
@@ -153,14 +153,14 @@ class Writer:
         return f"np.broadcast_to({text}, {(self.views or [self.view(base, rank)])[0]}.shape)" if self.random.random() < 0.1 else text
 
     def part(self, text: str) -> str:
-        """A view itself, or rows of it that are broadcast."""
+        """A view itself, or a row of it that is broadcast: most often the first, whose place is the view's."""
         pick, rank = self.random, self.view_rank
         single = pick.sample(range(rank), pick.randint(0, rank))
-        parts = [pick.choice((*SINGLE, ":1", f"{pick.choice(INDICES)}, None")) if k in single else ":" for k in range(rank)]
-        while parts and parts[0] != ":" and pick.random() < 0.3:
-            parts[0] = pick.choice(INDICES) if parts[1:] else ":1"
-            if parts[1:]:
-                return f"{text}[{', '.join(parts)}]"
+        parts = [
+            pick.choice((*SINGLE, ":1", ":1", ":1", f"{pick.choice(INDICES)}, None")) if k in single else ":" for k in range(rank)
+        ]
+        if parts[1:] and parts[0] != ":" and pick.random() < 0.3:
+            parts[0] = pick.choice(INDICES)  # fewer axes
         return f"{text}[{', '.join(parts)}]" if single else text
 
     def reduced(self) -> str:
