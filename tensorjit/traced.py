@@ -110,10 +110,14 @@ class Traced(ScriptFunction):
             return
         try:
             self.record(args, kwargs)
-        except CompileError as error:
-            if options.fallback != "python":
+        except Exception as error:
+            raised = trace.refusal_of(error) if trace.is_of_tracing(error) else error
+            if isinstance(raised, CompileError) and options.fallback == "python":
+                self._note_failure(raised)
+            elif raised is error:
                 raise
-            self._note_failure(error)
+            else:
+                raise raised from error
 
     def check(self, args: tuple[Any, ...], kwargs: dict[str, Any], tolerance: float | None) -> None:
         """Compare a second run, and the compiled function, with the callable."""
@@ -189,13 +193,15 @@ class Traced(ScriptFunction):
         except Busy:
             raised = None
         result = self.__wrapped__(*args, **kwargs)
-        if raised is not None:  # tracing itself stands against it
-            if errors.RAW:
-                raise raised
-            told = internal_error(raised, f"traced {self.__name__}")
-            if self._chosen().fallback != "python":
-                raise told from raised
-            self._note_failure(told)
+        if raised is None:
+            return result
+        if errors.RAW and not trace.is_of_tracing(raised):
+            raise raised
+        # tracing itself stands against it
+        told = trace.refusal_of(raised) if trace.is_of_tracing(raised) else internal_error(raised, f"traced {self.__name__}")
+        if self._chosen().fallback != "python":
+            raise told from raised
+        self._note_failure(told)
         return result
 
     def _examined(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Executable:
@@ -203,7 +209,7 @@ class Traced(ScriptFunction):
             return super()._examined(args, kwargs)
         except _NotRecorded as error:
             raised = error.raised or GuardError(str(error))
-        raise raised
+        raise raised if not trace.is_of_tracing(raised) else trace.refusal_of(raised)
 
     def _arguments(self, bound: Bound) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return trace.arguments_of(trace.parameters_of(self._signature), bound.values)

@@ -30,17 +30,19 @@ from typing import Any, Final, final
 import numpy as np
 
 from tensorjit.config import is_tracing
-from tensorjit.errors import Loc, Problem, TracerWarning
+from tensorjit.errors import Loc, Problem, TensorJitError, TracerWarning, UnsupportedError
 from tensorjit.frontend.tracing.check import arguments_for, check, compare, preserved, untouched
 from tensorjit.frontend.tracing.containers import Dict, List
 from tensorjit.frontend.tracing.identity import WatchError
 from tensorjit.frontend.tracing.intercept import intercepted
 from tensorjit.frontend.tracing.marks import marked
 from tensorjit.frontend.tracing.objects import is_proxy, original
+from tensorjit.frontend.tracing.places import place_of_error, place_of_function
 from tensorjit.frontend.tracing.recorder import ACTIVE, Recorder, RefusedError
 from tensorjit.frontend.tracing.substitute import Substitute
 from tensorjit.frontend.tracing.tracer import Tracer
 from tensorjit.frontend.tracing.tree import Kind, Parameters, Path, Root, TraceTree
+from tensorjit.frontend.tracing.unfit import unfit
 from tensorjit.records import dataclass
 
 __all__ = [
@@ -55,9 +57,11 @@ __all__ = [
     "check_repeat",
     "compare",
     "forms_of",
+    "is_of_tracing",
     "is_tracing",
     "parameters_of",
     "record",
+    "refusal_of",
     "root_of",
     "root_of_values",
     "signature_of",
@@ -72,7 +76,9 @@ _KINDS: Final[Mapping[Any, str]] = MappingProxyType(
         inspect.Parameter.KEYWORD_ONLY: "keyword_only",
     }
 )
+_TRACERS = ("ArrayTracer", "ScalarTracer", "SymbolicInt")  # as C code names what it does not take
 _REFUSED = (dict, set, bytearray, memoryview)
+_CONTAINERS = (*_REFUSED, Iterator)
 
 
 @final
@@ -147,7 +153,7 @@ def _record(function: Callable[..., Any], parameters: Parameters, values: Sequen
             arguments, keywords = arguments_of(parameters, given)
             returned = substitute.callable(function)(*arguments, **keywords)
             substitute.finish()
-            _check_result(recorder, returned)
+            _check_result(recorder, returned, place_of_function(function))
             recorder.made.check_returned(returned)
             result, concrete = recorder.lift(returned)
             recorder.check_captures()
@@ -201,6 +207,20 @@ def check_path(
         for (name, _, _), left, value in zip(tree.parameters, other.left, _bind(function, mine, named)[1], strict=True):
             compare(f"argument {name} after a trace", left, value)
         compare("the result of a trace", other.result, expected)
+
+
+def is_of_tracing(error: Exception) -> bool:
+    """Whether an exception was raised by something that takes no traced values, as its text says."""
+    return not isinstance(error, TensorJitError) and any(name in str(error) for name in _TRACERS)
+
+
+def refusal_of(error: Exception) -> UnsupportedError:
+    """The refusal that an exception means which the function raises only while it is traced."""
+    text = f"{type(error).__name__}: {error}"
+    for name in _TRACERS:
+        text = text.replace(name, "traced value")
+    hint = "do that outside of the traced function, or write it with NumPy's functions"
+    return RefusedError([Problem(f"this cannot be traced: {text}", place_of_error(error), hint)])
 
 
 def traced_call(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -310,7 +330,12 @@ def arguments_of(parameters: Parameters, values: Sequence[Any]) -> tuple[tuple[A
 def _kind(value: Any) -> Kind:
     if isinstance(value, Tracer):
         value = value._tj_concrete
-    if isinstance(value, (np.ndarray, np.generic)) or type(value) in (int, float, complex):
+    if isinstance(value, (np.ndarray, np.generic)):
+        problem = unfit(value)
+        if problem is not None:
+            raise _refused(f"{problem[0]} as an argument", problem[1])
+        return ("leaf", type(value))
+    if type(value) in (int, float, complex):
         return ("leaf", type(value))
     if type(value) in (tuple, list):
         return (type(value).__name__, *map(_kind, value))
@@ -357,23 +382,28 @@ def _concrete(x: Any) -> Any:
     """A value as it is after the run."""
     if isinstance(x, Tracer):
         return x._tj_concrete
-    return type(x)(map(_concrete, x)) if type(x) in (tuple, list) else original(x)
+    if isinstance(x, tuple):  # a namedtuple is rebuilt, too
+        return tuple.__new__(type(x), map(_concrete, x))
+    return [*map(_concrete, x)] if type(x) is list else original(x)
 
 
-def _check_result(recorder: Recorder, x: Any) -> None:
+def _check_result(recorder: Recorder, x: Any, loc: Loc | None) -> None:
     """Refuse to return what the caller would get as another object."""
+    kind = "list" if isinstance(x, list) else "tuple" if isinstance(x, tuple) else type(original(x)).__name__
     if isinstance(x, (List, Dict)):
         kind = "list" if isinstance(x, List) else "dict"
-        raise recorder.refuse(
-            f"a {kind} from outside of the function is returned: the result would be another {kind}", "return its items"
-        )
+        message = f"a {kind} from outside of the function is returned: the result would be another {kind}"
+        raise recorder.refuse(message, "return its items", loc)
     if is_proxy(x):
-        raise recorder.refuse(
-            f"the {type(original(x)).__name__} from outside of the function is returned", "return arrays and numbers"
-        )
-    if isinstance(x, (tuple, list)):
+        raise recorder.refuse(f"the {kind} from outside of the function is returned", "return arrays and numbers", loc)
+    if type(x) in (tuple, list):
         for item in x:
-            _check_result(recorder, item)
+            _check_result(recorder, item, loc)
+    elif isinstance(x, (tuple, list)):
+        message = f"a {type(x).__name__} is returned: the result would be a plain {kind}"
+        raise recorder.refuse(message, f"return {kind}(...) of it", loc)
+    elif isinstance(x, _CONTAINERS):
+        raise recorder.refuse(f"a {kind} is returned", "return arrays and numbers, or tuples and lists of them", loc)
 
 
 def _static(substitute: Substitute, value: Any, name: str) -> Any:

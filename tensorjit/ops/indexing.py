@@ -7,7 +7,7 @@ Python clips them, symbolically.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeGuard, final
+from typing import TYPE_CHECKING, Final, TypeGuard, final
 
 import numpy as np
 
@@ -145,10 +145,18 @@ def _item_hint(x: Abstract) -> str:
     """What to write instead of an item of something that is neither an array nor a number."""
     if isinstance(x, Bound):
         return "call the method"
-    module = type(x.value).__module__ if isinstance(x, Static) else ""
-    if module.startswith("numpy."):
-        return "use np.concatenate, np.arange, np.meshgrid or their like, or make it outside"
+    if isinstance(x, Static) and type(x.value).__module__.startswith("numpy."):
+        return _INSTEAD.get(type(x.value).__name__, "make it outside")
     return "pass what is needed of it as an argument of its own" if isinstance(x, Static) else ""
+
+
+_INSTEAD: Final = {  # of np.r_ and its like, by their classes
+    "RClass": "use np.concatenate, np.arange or np.linspace",
+    "CClass": "use np.column_stack",
+    "IndexExpression": "write the slice where it is used",
+    "MGridClass": "use np.arange(...)[:, None] and the like, which broadcast, or make it outside",
+    "OGridClass": "use np.arange(...)[:, None] and the like",
+}
 
 
 # -- basic keys ----------------------------------------------------------------------------------------------------

@@ -4,12 +4,18 @@ evaluates.
 
 from __future__ import annotations
 
+import dis
+import inspect
 import linecache
 import sys
 from itertools import islice
-from types import FrameType
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+import numpy as np
 
 from tensorjit.errors import Loc
+from tensorjit.passes.specialise.state import Source
 
 _INSIDE = (
     "numpy", "tensorjit.frontend.tracing", "tensorjit.frontend.trace", "tensorjit.traced", "tensorjit.compiled", "tensorjit.api",
@@ -31,12 +37,23 @@ def user_frame() -> FrameType:
     return frame
 
 
-def place(frame: FrameType) -> Loc:
-    """What a frame evaluates at this moment, to the column."""
+def place_of_error(error: BaseException) -> Loc | None:
+    """Where the user's code was when an exception was raised."""
+    found = None
+    step = error.__traceback__
+    while step is not None:
+        if not is_inside(step.tb_frame):
+            found = step
+        step = step.tb_next
+    return found and place(found.tb_frame, found.tb_lasti, found.tb_lineno)
+
+
+def place(frame: FrameType, at: int | None = None, lineno: int | None = None) -> Loc:
+    """What a frame evaluates at this moment, or evaluated at an instruction, to the column."""
     code = frame.f_code
-    found = next(islice(code.co_positions(), frame.f_lasti // 2, None), (None, None, None, None))
-    lineno, end_lineno, start, end = found
-    lineno = lineno or frame.f_lineno
+    found = next(islice(code.co_positions(), (frame.f_lasti if at is None else at) // 2, None), (None, None, None, None))
+    known, end_lineno, start, end = found
+    lineno = known or lineno or frame.f_lineno
     line = linecache.getline(code.co_filename, lineno, frame.f_globals).rstrip("\r\n")
     if start is None or end is None:
         return Loc(code.co_filename, lineno, len(line) - len(line.lstrip()), len(line), line, code.co_name)
@@ -47,6 +64,44 @@ def place(frame: FrameType) -> Loc:
     return Loc(code.co_filename, lineno, col, end_col, line, code.co_name)
 
 
+def place_of_function(function: Any) -> Loc | None:
+    """Where a function, or what is called of another callable, begins."""
+    inner = getattr(function, "func", getattr(function, "__func__", function))  # of a partial, of a method
+    called = inner if isinstance(inner, FunctionType) else vars(type(inner)).get("__call__")
+    code = getattr(called, "__code__", None)
+    if code is None:
+        return None
+    line = linecache.getline(code.co_filename, code.co_firstlineno).rstrip()
+    return Loc(code.co_filename, code.co_firstlineno, len(line) - len(line.lstrip()), len(line), line, code.co_name)
+
+
 def expression(loc: Loc) -> str:
     """The source text at a place; the whole line where the columns are not known."""
     return loc.line[loc.col : loc.end_col].strip() or loc.line.strip() or f"line {loc.lineno}"
+
+
+def find_source(array: np.ndarray[Any, Any], frame: FrameType) -> Source | None:
+    """Where code that runs as it is (a method of a class, a library) reads an array: a global, or an attribute of a class
+    that is one."""
+    names, attributes = _names_read(frame.f_code)
+    space = getattr(frame.f_globals, "original", frame.f_globals)
+    for name in sorted(names & space.keys()):
+        if space[name] is array:
+            return Source("global", space, name)
+        if isinstance(space[name], type):
+            for attribute in sorted(attributes):
+                if inspect.getattr_static(space[name], attribute, None) is array:
+                    return Source("attribute", Source("global", space, name), attribute)
+    return None
+
+
+def _names_read(code: CodeType) -> tuple[set[str], set[str]]:
+    """The globals and the attributes that a code object reads."""
+    names: set[str] = set()
+    attributes: set[str] = set()
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            names.add(instruction.argval)
+        elif instruction.opname == "LOAD_ATTR":
+            attributes.add(instruction.argval)
+    return names, attributes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import dis
-import inspect
 import numbers
 import operator
 import warnings
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
-from types import CodeType, FrameType, MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Any, Final, final
 
 import numpy as np
@@ -22,9 +21,10 @@ from tensorjit.frontend.tracing.handlers import is_handled
 from tensorjit.frontend.tracing.identity import Identity, compared
 from tensorjit.frontend.tracing.made import Made, same_values
 from tensorjit.frontend.tracing.marks import has_mark, owner
-from tensorjit.frontend.tracing.places import expression, place, user_frame
+from tensorjit.frontend.tracing.places import expression, find_source, place, user_frame
 from tensorjit.frontend.tracing.tracer import ArrayTracer, ScalarTracer, SymbolicInt, Tracer
 from tensorjit.frontend.tracing.tree import Guard, Step, Taken, identity
+from tensorjit.frontend.tracing.unfit import unfit
 from tensorjit.passes.specialise.state import MISSING, Source
 
 BINARY: Final[Mapping[str, tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]]] = MappingProxyType(
@@ -165,8 +165,9 @@ class Recorder:
     def wrap(self, concrete: Any, index: int) -> Any:
         """What the traced function sees of a recorded value."""
         if isinstance(concrete, (np.ndarray, np.generic)):
-            if isinstance(concrete, np.ndarray) and type(concrete) is not np.ndarray:
-                raise self.refuse(f"an array of class {type(concrete).__name__}", "use plain arrays")
+            problem = unfit(concrete)
+            if problem is not None:
+                raise self.refuse(*problem)
             return ArrayTracer(self, index, concrete)
         if type(concrete) is int:
             return SymbolicInt(self, index, concrete)
@@ -194,7 +195,10 @@ class Recorder:
                 )
             return x._tj_index, x._tj_concrete
         if isinstance(x, np.ndarray):
-            return self.made.lift(x) if self.made.has(x) else self.capture(x)
+            problem = unfit(x)
+            if problem is not None:
+                raise self.refuse(*problem)
+            return self.made.lift(x) if self.made.has(x) or self._is_of_new_buffer(x) else self.capture(x)
         if x is None or x is Ellipsis or type(x) in (bool, int, float, complex, str, bytes):
             return self.constant(x), x
         if isinstance(x, (tuple, list)):
@@ -252,8 +256,6 @@ class Recorder:
 
     def capture(self, array: np.ndarray[Any, Any], source: Source | None = None) -> tuple[int, Any]:
         """An array that the function did not get as an argument: one more input, read at each call."""
-        if type(array) is not np.ndarray:
-            raise self.refuse(f"an array of class {type(array).__name__}", "pass np.asarray(...) of it")
         if source is None:
             source = self._firsts[id(array)][1] if id(array) in self._firsts else self._source_of(array)
         if source.key not in self._copies:
@@ -300,6 +302,15 @@ class Recorder:
         """A guard that two arrays are one object, or are not."""
         self.guard("truth", self.emit("compare", (a, b), op="is"), found)
 
+    def captured_unread(self, source: Source, value: Any) -> None:
+        """A guard that an array, which no trace takes, is still the same; what earlier runs asked here is asked again."""
+        for same in list(self._asked.get(source.key, ())):
+            found = bool(same.read())
+            self.captured(same, found)
+            if found:
+                return
+        self.captured(Source("same", Source("constant", value, "an array"), source), True)
+
     def knows(self, source: Source) -> bool:
         """Whether an earlier run, or this one, asked for the class of what is there."""
         return Source("what", source).key in self._numbers
@@ -330,6 +341,16 @@ class Recorder:
         """A constant, of which each call has a copy of its own."""
         constant = self._emit_capture(self._constant_array(array))
         return self._call_op(self.name("numpy.copy"), [constant], {"order": self.constant("K")})
+
+    def _is_of_new_buffer(self, array: np.ndarray[Any, Any]) -> bool:
+        """Whether an array that the trace has not met shows bytes or another buffer, as np.frombuffer makes them: it may be another
+        one in each run."""
+        if owner(array).base is None or id(array) in self._firsts:
+            return False
+        known = (source.find() for source in self.captures)
+        if any(isinstance(k, np.ndarray) and _same_memory(k, array) for k in known):
+            return False
+        return find_source(array, user_frame()) is None
 
     def _source_of(self, array: np.ndarray[Any, Any]) -> Source:
         for source in self.captures:
@@ -427,10 +448,10 @@ class Recorder:
         module = str(frame.f_globals.get("__name__", "<unknown>"))
         warnings.warn_explicit(problem.render(), TracerWarning, loc.filename, loc.lineno, module, registry)
 
-    def refuse(self, message: str, hint: str = "") -> Exception:
+    def refuse(self, message: str, hint: str = "", loc: Loc | None = None) -> Exception:
         """The error for what a trace cannot do; it ends the trace, whoever catches it (NumPy makes other
         errors of it)."""
-        error = RefusedError([Problem(f"{message}, which cannot be traced", place(user_frame()), hint)])
+        error = RefusedError([Problem(f"{message}, which cannot be traced", loc or place(user_frame()), hint)])
         self.refusal = self.refusal or error
         return error
 
@@ -518,6 +539,8 @@ class Recorder:
             if op in ("==", "!=") and getattr(type(other), "__array_ufunc__", MISSING) is MISSING:
                 hint = "write `is None`" if other is None else "compare with arrays or numbers"
                 raise self.refuse(f"{op} of a traced array and a {type(other).__name__}", hint)
+        elif isinstance(concrete, np.generic) and op in ("==", "!=") and type(other) in (type(None), str, bytes):
+            return self.compute(COMPARE[op], concrete, other)  # known from the types
         elif isinstance(other, numbers.Number):  # Decimal, Fraction
             function = COMPARE[op] if op in COMPARE else BINARY[op][0]
             return function(other, self.item(x)) if reflected else function(self.item(x), other)
@@ -630,7 +653,7 @@ class Recorder:
             raise self.refuse(f"{function.__name__} with several outputs given", "leave out= away")
         path = qualified_name(function)
         if path is None:
-            raise self.refuse(f"the ufunc {function.__name__!r}, which is not NumPy's own")
+            raise self.refuse(f"the ufunc {function.__name__!r}, which is not NumPy's own", "call it outside of the traced function")
         called = function if method == "__call__" else getattr(function, method)
         callee = self.name(path if method == "__call__" else f"{path}.{method}")
         result, number = self.call(callee, called, args, kwargs, writes=method == "at")
@@ -642,7 +665,8 @@ class Recorder:
             return special(args[0])
         path = qualified_name(function)
         if path is None:
-            raise self.refuse(f"{getattr(function, '__name__', function)!r}, which is not NumPy's own")
+            name = getattr(function, "__name__", function)
+            raise self.refuse(f"{name!r}, which is not NumPy's own", "call it outside of the traced function")
         out = kwargs.get("out")
         writes = function.__name__ in WRITING_FUNCTIONS
         result, number = self.call(self.name(path), function, args, kwargs, writes=writes)
@@ -711,36 +735,9 @@ _SPECIAL: Final[Mapping[Any, Callable[[Any], Any]]] = MappingProxyType(
 _FACTS: Final = frozenset({np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj, np.min_scalar_type})
 
 
-def find_source(array: np.ndarray[Any, Any], frame: FrameType) -> Source | None:
-    """Where code that runs as it is (a method of a class, a library) reads an array: a global, or an attribute of a class
-    that is one."""
-    names, attributes = _names_read(frame.f_code)
-    space = getattr(frame.f_globals, "original", frame.f_globals)
-    for name in sorted(names & space.keys()):
-        if space[name] is array:
-            return Source("global", space, name)
-        if isinstance(space[name], type):
-            for attribute in sorted(attributes):
-                if inspect.getattr_static(space[name], attribute, None) is array:
-                    return Source("attribute", Source("global", space, name), attribute)
-    return None
-
-
 def _looks_on(frame: FrameType) -> bool:
     """Whether code is a debugger's, a log's or a test runner's."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _ONLOOKERS
-
-
-def _names_read(code: CodeType) -> tuple[set[str], set[str]]:
-    """The globals and the attributes that a code object reads."""
-    names: set[str] = set()
-    attributes: set[str] = set()
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            names.add(instruction.argval)
-        elif instruction.opname == "LOAD_ATTR":
-            attributes.add(instruction.argval)
-    return names, attributes
 
 
 def _same_memory(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:

@@ -39,6 +39,7 @@ from tensorjit.frontend.tracing.identity import Identity, asks_for_types
 from tensorjit.frontend.tracing.intercept import compiled_packages, is_substitute, is_users, substitute_of
 from tensorjit.frontend.tracing.objects import BUILTINS, Proxy, State, has_proxies, make_class, tell_all
 from tensorjit.frontend.tracing.places import user_frame
+from tensorjit.frontend.tracing.unfit import unfit
 from tensorjit.passes.specialise.state import MISSING, Source, canonical, is_plain
 
 MAX_TUPLE: Final = 16  # a longer one is guarded by identity
@@ -54,6 +55,7 @@ class Captures(Protocol):
 
     def captured(self, source: Source, found: Any, kind: Any = "equal") -> None: ...
     def captured_array(self, source: Source, value: Any) -> Any: ...
+    def captured_unread(self, source: Source, value: Any) -> None: ...
     def captured_before(self, source: Source, value: Any) -> Source: ...
     def knows(self, source: Source) -> bool: ...
     def changed(self, source: Source) -> None: ...
@@ -265,13 +267,16 @@ class Substitute:
     def value(self, source: Source, value: Any) -> Any:
         """What the function reads instead of a captured value."""
         found = substitute_of(value)
-        if source.kind == "global" and _is_itself(source.name, value):
-            return value if found is None else found
-        if type(value) is ModuleType and not self._users(value.__name__):
+        outside = is_substitute(value) or (type(value) is ModuleType and not self._users(value.__name__))
+        if source.kind == "global" and _is_itself(source.name, value, outside):
             return value if found is None else found
         self.kind(source, value)
-        if type(value) is np.ndarray or isinstance(value, np.generic):
-            return self.recorder.captured_array(source, value)
+        if outside:
+            self.same_object(source, value)
+            return value if found is None else found
+        if issubclass(type(value), (np.ndarray, np.generic)):  # a value of another trace only says that it is one
+            problem = unfit(value)
+            return self.recorder.captured_array(source, value) if problem is None else self._unfit(source, value, problem[0])
         if is_plain(value):
             return value
         for kind, make in _MAKERS.items():
@@ -289,6 +294,13 @@ class Substitute:
         elif isinstance(value, _UNFOLLOWED) or self._librarys(type(value)):
             self.unfollowed(f"`{source.shown}`, a {type(value).__name__},")
         return value if found is None else found
+
+    def _unfit(self, source: Source, value: Any, what: str) -> Any:
+        """An array of text or the like, which the function may compare or look things up in by plain NumPy."""
+        self.recorder.captured_unread(source, value)
+        if not isinstance(value, np.generic):
+            self.unfollowed(f"`{source.shown}`, {what},")
+        return value
 
     def _followed(self, source: Source, value: Any, make: Callable[[Source, Any], Any]) -> Any:
         """One thing for one object, by whatever way it is reached."""
@@ -437,7 +449,8 @@ class Substitute:
     def kind(self, source: Source, value: Any) -> None:
         """The first guard of each place: it holds this number or string, an object of this class, or nothing."""
         plain = value is MISSING or is_plain(value)
-        self.recorder.captured(Source("what", source), canonical(value) if plain else type(value), "is")
+        kind = type(value._tj_original if is_substitute(value) else value)
+        self.recorder.captured(Source("what", source), canonical(value) if plain else kind, "is")
 
     def same_object(self, source: Source, value: Any) -> None:
         self.recorder.captured(source, value._tj_original if is_substitute(value) else value, "is")
@@ -489,10 +502,13 @@ def _part(function: FunctionType, name: str) -> Source:
     return Source("of function", Source("constant", function, function.__name__), name)
 
 
-def _is_itself(name: str, value: Any) -> bool:
-    """Whether a global is what its name says, in every program: NumPy's functions, the interpreter's names."""
-    if name.startswith("__") or is_substitute(value):
+def _is_itself(name: str, value: Any, outside: bool) -> bool:
+    """Whether a global is what its name says, in every program: NumPy and its functions, modules, the interpreter's names."""
+    if name.startswith("__"):
         return True
+    value = value._tj_original if is_substitute(value) else value
+    if isinstance(value, ModuleType):
+        return outside and name in (value.__name__.rpartition(".")[2], "np" if value is np else "")
     module = getattr(value, "__module__", None) if callable(value) and not isinstance(value, FunctionType) else None
     return module in ("numpy", "builtins", "math") and getattr(value, "__name__", None) == name
 

@@ -9,6 +9,7 @@ real bool, int or float goes through the recorder, which warns and guards.
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
@@ -151,6 +152,12 @@ class Tracer:
     __float__ = _number(float)
     __complex__ = _number(complex)
 
+    def __trunc__(self) -> Any:
+        kind = type(self._tj_concrete)
+        if not hasattr(kind, "__trunc__"):
+            raise TypeError(f"type {kind.__module__}.{kind.__name__} doesn't define __trunc__ method".replace("builtins.", ""))
+        return math.trunc(self._tj_recorder.number(self, float))
+
     def __pow__(self, other: Any, modulus: Any = None) -> Any:
         if modulus is not None:
             raise self._tj_recorder.refuse("pow with a modulus", "use ** and %")
@@ -186,7 +193,8 @@ class Tracer:
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise self._tj_recorder.refuse(
             "a traced value is turned into a plain array, or stored in one",
-            "make the array in the traced function, with np.zeros for example; for np.float32(x) write x.astype(np.float32)",
+            "make the array in the traced function, with np.zeros for example; for np.float32(x) write x.astype(np.float32), "
+            "for np.r_ write np.concatenate",
         )
 
 

@@ -465,7 +465,9 @@ def _condition(b: Builder, guard: Guard, value: Value, found: Any) -> tuple[Valu
         return b.add("truth", (value,)), not found
     if isinstance(found, float) and math.isnan(found):
         return b.add("compare", (value, value), attrs={"op": "!="}), False
-    if found is None or isinstance(found, bool):
+    if isinstance(found, bool):
+        return b.add("truth", (value,)), not found
+    if found is None:
         return b.add("truth", (_is(b, value, _const(b, found)),)), False
     equal = b.add("compare", (value, _constant(b, found)), attrs={"op": "=="})
     if isinstance(found, float) and found == 0.0:  # 0.0 == -0.0, but 1 / x tells them apart

@@ -136,8 +136,9 @@ def known_call(s: Specialiser, function: Any, args: list[Abstract], keywords: di
             return of(function(*values, **{k: static_value(v) for k, v in keywords.items()}))
         except Exception as error:
             s.b.refuse(f"{getattr(function, '__name__', function)} raises {type(error).__name__}: {error}")
-    name = getattr(function, "__module__", None) or ""
-    s.b.refuse(f"{describe(Static(function))} of module {name!r} is not compiled", OUTSIDE)
+    name = getattr(function, "__module__", None)
+    origin = f" of module {name!r}" if name else ", which is not NumPy's," if isinstance(function, np.ufunc) else ""
+    s.b.refuse(f"{describe(Static(function))}{origin} is not compiled", OUTSIDE)
 
 
 def _is_pure(function: Any) -> bool:
