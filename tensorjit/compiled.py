@@ -10,7 +10,6 @@ import functools
 import inspect
 import itertools
 import operator
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from tensorjit import compiler
 from tensorjit.compiler import CallForm, Executable, Source
 from tensorjit.config import Options, changed, current, is_tracing
 from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, UnsupportedError, internal_errors_told
+from tensorjit.frontend.source import carry, found_by_name, texts_to_carry
 from tensorjit.ir.graph import Graph
 from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe, of_value
 from tensorjit.passes.specialise import Names, NeedsStatic
@@ -116,6 +116,7 @@ class ScriptFunction(NativeCallable):
         self._plain: set[tuple[Any, ...]] = set()  # kinds of calls that cannot be compiled
         self._lock = ObjectLock()
         self._busy = threading.local()
+        self._plain_copy: FunctionType | None = None
         self._signature = self._signature_of(function)
 
     @staticmethod
@@ -398,23 +399,65 @@ class ScriptFunction(NativeCallable):
     def __repr__(self) -> str:
         return f"<tensorjit {type(self).__name__} {self.__name__}>"
 
-    # -- copies and pickles: found by name as functions are, or made again from the function ---------------------
+    # -- copies and pickles ---------------------------------------------------------------------------------------
 
     def __reduce_ex__(self, protocol: object) -> Any:
-        if self._is_found():
+        """Found by name as functions are, or made again from the function: the pickler decides how that is pickled, which may be by
+        value (cloudpickle). Then the texts of what is compiled go along. In `__main__`, which is another module where the pickle is
+        read, it is always the pickler who decides."""
+        found = self._is_found()
+        if found and self.__module__ != "__main__":
             return self.__qualname__
-        return type(self), (self.__wrapped__, self._options)
+        function: Any = self.__wrapped__
+        if not isinstance(function, FunctionType):
+            return self.__qualname__ if found else (type(self), (function, *self._remade_with()))
+        return _made_again, (type(self), self.__plain__ if found else function, self._remade_with(), self._texts(function))
+
+    def _remade_with(self) -> tuple[Any, ...]:
+        """What makes this object again, beside the function."""
+        return (self._options,)
+
+    def _texts(self, function: FunctionType) -> Mapping[Any, str]:
+        """The texts that compiling needs, of functions that have none where they are not imported."""
+        return {}
+
+    @property
+    def __plain__(self) -> FunctionType:
+        """The plain function by a name of its own, under which picklers find it where this object has its name."""
+        function: Any = self.__wrapped__
+        known = self._plain_copy
+        if known is None or _state_of(known) != _state_of(function):
+            known = FunctionType(
+                function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+            )
+            known.__kwdefaults__, known.__module__ = function.__kwdefaults__, function.__module__
+            known.__doc__, known.__qualname__ = function.__doc__, function.__qualname__ + _PLAIN
+            self._plain_copy = known
+        return known
 
     def _is_found(self) -> bool:
         """Whether this object stands where its function's name says: it was decorated, and the plain function is not to be found."""
-        found: Any = sys.modules.get(self.__module__)
-        for name in self.__qualname__.split("."):
-            found = getattr(found, name, None)
-        return found is self
+        return found_by_name(self.__module__, self.__qualname__) is self
 
     def __tensorjit_function__(self) -> Any:
         """What stands for this object inside another compiled function."""
         return self.__wrapped__
+
+
+_PLAIN = ".__plain__"
+
+
+def _made_again(kind: Any, function: FunctionType, rest: tuple[Any, ...], texts: Mapping[Any, str]) -> ScriptFunction:
+    """A compiled object out of a pickle: the one that the function's name says is here, or one of the function that was pickled."""
+    name = function.__qualname__
+    if name.endswith(_PLAIN):
+        here = found_by_name(function.__module__, name.removesuffix(_PLAIN))
+        if isinstance(here, ScriptFunction) and here._plain_copy is function:
+            return here
+        function.__qualname__ = name.removesuffix(_PLAIN)
+    carry(texts)
+    made: ScriptFunction = kind(function, *rest)
+    return made
 
 
 def _kind(value: Any, exact: bool) -> Any:
@@ -459,6 +502,9 @@ class Scripted(ScriptFunction):
         self._plain.clear()
         self._failure = None
         self._seen = now
+
+    def _texts(self, function: FunctionType) -> Mapping[Any, str]:
+        return texts_to_carry(function)
 
     def _source(self) -> Source:
         self._look_again()

@@ -291,12 +291,9 @@ class Traced(ScriptFunction):
 
     # -- copies and other compiled functions -----------------------------------------------------------------------
 
-    def __reduce_ex__(self, protocol: object) -> Any:
-        """A pickle holds the callable, not what was recorded: its first call is recorded again. One that stands where the callable's
-        name says is found by it."""
-        if self._is_found():
-            return self.__qualname__
-        return type(self), (self.__wrapped__, self._options, self._strict, None, self._checked)
+    def _remade_with(self) -> tuple[Any, ...]:
+        """Not what was recorded: the first call of what is pickled is recorded again."""
+        return self._options, self._strict, None, self._checked
 
     def __copy__(self) -> Traced:
         return type(self)(self.__wrapped__, self._options, self._strict, self._tree, self._checked)

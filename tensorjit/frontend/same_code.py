@@ -193,7 +193,7 @@ def _class_around(code: types.CodeType) -> str | None:
 def with_private_names(node: FunctionNode, code: types.CodeType) -> FunctionNode:
     """The tree with its private names as Python mangles them in a class; itself where there are none."""
     prefix = f"_{(_class_around(code) or '').lstrip('_')}"
-    if prefix == "_" or not any(name.startswith(f"{prefix}__") for name in _all_names(code)):
+    if prefix == "_" or not any(name.startswith(f"{prefix}__") for name in all_names(code)):
         return node
     made = copy.deepcopy(node)
     for part in ast.walk(made):
@@ -207,10 +207,11 @@ def with_private_names(node: FunctionNode, code: types.CodeType) -> FunctionNode
 _NAMING: Final[Mapping[type[ast.AST], tuple[str, ...]]] = {ast.FunctionDef: ("name",), ast.ExceptHandler: ("name",)}
 
 
-def _all_names(code: types.CodeType) -> Iterator[str]:
+def all_names(code: types.CodeType) -> Iterator[str]:
+    """All names that a code object and those inside it use."""
     yield from (*code.co_names, *_variables(code))
     for inner in _inner_codes(code):
-        yield from _all_names(inner)
+        yield from all_names(inner)
 
 
 # -- pytest ----------------------------------------------------------------------------------------------------

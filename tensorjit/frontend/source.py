@@ -12,17 +12,18 @@ from __future__ import annotations
 import ast
 import linecache
 import re
+import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 from tensorjit.errors import CompileError, Loc, Problem, UnsupportedError
-from tensorjit.frontend.same_code import FunctionNode, compiles_to, first_line, with_private_names
+from tensorjit.frontend.same_code import FunctionNode, all_names, compiles_to, first_line, with_private_names
 from tensorjit.records import dataclass
 
 T = TypeVar("T")
@@ -78,6 +79,9 @@ def source_of(function: object) -> SourceFunction:
             return _check(_in_text(code, text))
         with suppress(UnsupportedError, SyntaxError):
             return _in_file(code, function.__globals__)
+        for text in _carried.get(_key_of(code), ()):
+            with suppress(UnsupportedError, SyntaxError):
+                return _check(_in_text(code, text))
         linecache.checkcache(code.co_filename)  # what was read before may be older than the function
         return _in_file(code, function.__globals__)
     except SyntaxError as error:
@@ -87,6 +91,84 @@ def source_of(function: object) -> SourceFunction:
     except (RecursionError, MemoryError):
         # CPython's parser gives up with these long before the text is unreasonable for its compiler.
         raise _too_deep(code) from None
+
+
+# -- texts that travel with a pickle -----------------------------------------------------------------------------
+
+Key = tuple[str, bytes]  # not the file and the line: picklers change them
+_carried: dict[Key, list[str]] = {}
+MAX_CARRIED: Final = 16  # of functions that differ in names or constants only
+
+
+def _key_of(code: types.CodeType) -> Key:
+    return code.co_name, code.co_code
+
+
+def texts_to_carry(function: types.FunctionType) -> Mapping[Key, str]:
+    """The texts of a function and of the helpers that it names, as far as they are not imported by name where a pickle is read.
+
+    >>> texts_to_carry(texts_to_carry)
+    {}
+    >>> list(texts_to_carry(lambda x: x + 1).values())
+    ['(lambda x: x + 1)']
+    """
+    texts: dict[Key, str] = {}
+    for helper in _helpers(function, {}).values():
+        with suppress(CompileError):  # what calls it says so when it is compiled
+            texts[_key_of(helper.__code__)] = _text_alone(source_of(helper))
+    return texts
+
+
+def _helpers(function: types.FunctionType, found: dict[int, types.FunctionType]) -> dict[int, types.FunctionType]:
+    if id(function) in found or (function.__module__ != "__main__" and _is_importable(function)):
+        return found
+    found[id(function)] = function
+    named: list[object] = [function.__globals__.get(name) for name in all_names(function.__code__)]
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # it may hold nothing yet
+            named.append(cell.cell_contents)
+    for value in named:
+        if isinstance(value, types.FunctionType):
+            _helpers(value, found)
+    return found
+
+
+def _is_importable(function: types.FunctionType) -> bool:
+    """Whether its name leads to it, or to what a decorator made of it."""
+    found = found_by_name(function.__module__, function.__qualname__)
+    return found is function or getattr(found, "__wrapped__", None) is function
+
+
+def found_by_name(module: str, qualname: str) -> Any:
+    """What a name says in a module; None where it says nothing.
+
+    >>> found_by_name("ast", "NodeVisitor.visit") is ast.NodeVisitor.visit
+    True
+    """
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
+def _text_alone(source: SourceFunction) -> str:
+    node, lines = source.node, source.lines
+    if isinstance(node, ast.Lambda):
+        return f"({ast.get_source_segment(chr(10).join(lines), node)})"
+    block = lines[first_line(node) - 1 : node.end_lineno]
+    return "\n".join(["if 1:", *block] if block[0][:1] in " \t" else block)
+
+
+def carry(texts: Mapping[Key, str]) -> None:
+    """Texts of functions that came with a pickle, for those that have none here. They are parsed where they fit, and never run."""
+    for key, text in texts.items():
+        known = _carried.setdefault(key, [])
+        if text not in known:
+            known[MAX_CARRIED - 1 :] = []
+            known.insert(0, text)
+
+
+# -- texts of files --------------------------------------------------------------------------------------------
 
 
 def _in_file(code: types.CodeType, module: dict[str, object]) -> SourceFunction:
