@@ -10,6 +10,7 @@ import functools
 import inspect
 import itertools
 import operator
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
@@ -139,7 +140,11 @@ class ScriptFunction(NativeCallable):
     def _look_again(self) -> None:
         """Before anything is compiled: the function may have been changed in place."""
 
+    _is_ending = staticmethod(sys.is_finalizing)  # found by way of the object: the names of this module may be gone by then
+
     def _miss(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._is_ending():  # nothing can be imported any more, and nobody waits for speed
+            return self.__wrapped__(*args, **kwargs)
         options = self._chosen()
         if not options.enabled:
             return self.__wrapped__(*args, **kwargs)
