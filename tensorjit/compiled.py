@@ -22,10 +22,10 @@ import numpy as np
 from tensorjit import compiler
 from tensorjit.compiler import CallForm, Executable, Source
 from tensorjit.config import Options, changed, current, is_tracing
-from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, UnsupportedError, internal_errors_told
+from tensorjit.errors import CompileError, FallbackWarning, GuardError, Problem, UnsupportedError, depth_told, internal_errors_told
 from tensorjit.frontend.source import carry, found_by_name, texts_to_carry
 from tensorjit.ir.graph import Graph
-from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, leaves, observe, of_value
+from tensorjit.ir.signature import DefaultSig, ParamSig, ScalarSig, Signature, flat, leaves, observe, of_value
 from tensorjit.passes.specialise import Names, NeedsStatic
 from tensorjit.passes.specialise.functions import default_places, signature_of
 from tensorjit.records import dataclass
@@ -35,6 +35,8 @@ from tensorjit.runtime.locks import Busy, ObjectLock
 
 if TYPE_CHECKING:
     from tensorjit.seeing import Lowered
+
+MAX_LEAVES = 2048  # numbers and arrays in the arguments of a call: the time to compile grows with the square of them
 
 
 class CacheInfo(NamedTuple):
@@ -281,11 +283,14 @@ class ScriptFunction(NativeCallable):
             seen = observe(bound.given, self._static.__contains__, options.dynamic)
         except TypeError as error:
             raise UnsupportedError([Problem(f"{self.__name__} was called with {error}")]) from None
+        if (count := sum(1 for _ in flat(seen.params))) > MAX_LEAVES:
+            hint = "pass an array: each item of a tuple or list is compiled as an argument of its own"
+            raise UnsupportedError([Problem(f"{self.__name__} was called with {count} numbers and arrays", None, hint)])
         params = tuple(DefaultSig() if k in bound.defaulted else p for k, p in enumerate(seen.params))
         return Signature(params, seen.equal, seen.disjoint, seen.identical, seen.shapes)
 
     def _executable(self, bound: Bound, options: Options) -> tuple[Key, Executable]:
-        with self._lock.held(), internal_errors_told(self.__name__):
+        with self._lock.held(), internal_errors_told(self.__name__), depth_told(self.__name__):
             key = (bound.form, self._observe(bound, options))
             for place, found in list(self._executables.items()):  # its check may run code of the user's
                 by_numpy = found.entry is None

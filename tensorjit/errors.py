@@ -85,6 +85,23 @@ class UnsupportedError(CompileError):
     """Syntax, or a function, that the language does not have."""
 
 
+@contextmanager
+def depth_told(name: str) -> Iterator[None]:
+    """What is nested too deeply for Python's own recursion is an UnsupportedError of this function.
+
+    >>> with depth_told("f"):
+    ...     raise RecursionError
+    Traceback (most recent call last):
+    tensorjit.errors.UnsupportedError: f, or an argument of it, is nested too deeply
+      hint: split it into several functions; put what is nested into arrays
+    """
+    try:
+        yield
+    except RecursionError:
+        hint = "split it into several functions; put what is nested into arrays"
+        raise UnsupportedError([Problem(f"{name}, or an argument of it, is nested too deeply", None, hint)]) from None
+
+
 class TypeInferenceError(CompileError):
     """The types of a program cannot be found, or do not fit."""
 

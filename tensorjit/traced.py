@@ -18,7 +18,7 @@ from tensorjit import errors
 from tensorjit.compiled import Bound, Key, ScriptFunction, note_recording
 from tensorjit.compiler import Executable, Source
 from tensorjit.config import Options
-from tensorjit.errors import CompileError, FallbackWarning, GuardError, TensorJitError, TracingCheckError, internal_error
+from tensorjit.errors import CompileError, FallbackWarning, GuardError, TensorJitError, TracingCheckError, depth_told, internal_error
 from tensorjit.frontend import trace
 from tensorjit.ir.graph import Graph
 from tensorjit.passes.specialise import Names
@@ -75,7 +75,7 @@ class Traced(ScriptFunction):
 
     def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, bool]:
         """Whether the path is a new one, and whether it was kept."""
-        with self._lock.held():
+        with self._lock.held(), depth_told(self.__name__):
             before = self._tree
             with self._lock.foreign():
                 recording = trace.record(self.__wrapped__, args, kwargs, before, self._strict)

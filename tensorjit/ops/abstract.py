@@ -196,6 +196,21 @@ def is_numpy_scalar(value: Any) -> bool:
     return isinstance(value, np.generic) and type(value) is value.dtype.type
 
 
+def is_within(value: Abstract, most: int) -> bool:
+    """Whether a value is made up of at most so many, its tuples and lists counted too, however they share their items.
+
+    >>> pair = Sequence_((NONE, NONE))
+    >>> is_within(Sequence_((pair, pair)), 7), is_within(Sequence_((pair, pair)), 6)
+    (True, False)
+    """
+    stack, seen = [value], 0
+    while stack and seen <= most:
+        x = stack.pop()
+        seen += 1
+        stack += x.items[: most + 1] if isinstance(x, Sequence_) else ()
+    return seen <= most
+
+
 def static_value(value: Abstract) -> Any:
     """The Python object of a value for which `is_static` holds."""
     if isinstance(value, Sequence_):

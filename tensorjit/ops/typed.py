@@ -32,6 +32,7 @@ _PY_TYPES: Mapping[type, ScalarType] = {bool: PY_BOOL, int: PY_INT, float: PY_FL
 
 _TOO_BIG = "array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size."
 CASTING_RULES = ("no", "equiv", "safe", "same_kind", "unsafe")
+MAX_RANK = 64
 _COMPARISONS = frozenset({"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"})
 
 
@@ -124,6 +125,8 @@ class TypedBuilder:
 
     def add(self, name: str, operands: Sequence[Value], type: Type, **attrs: Any) -> Value:
         """Append an op with one result."""
+        if isinstance(type, ArrayType) and type.rank > MAX_RANK:
+            self.refuse(f"an array of {type.rank} dimensions: NumPy has {MAX_RANK} at most")
         return self.builder.add(name, operands, type, attrs)
 
     def effect(self, name: str, operands: Sequence[Value] = (), **attrs: Any) -> None:

@@ -8,7 +8,7 @@ import dis
 import inspect
 import linecache
 import sys
-from itertools import islice
+from collections.abc import Sequence
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
@@ -51,8 +51,8 @@ def place_of_error(error: BaseException) -> Loc | None:
 def place(frame: FrameType, at: int | None = None, lineno: int | None = None) -> Loc:
     """What a frame evaluates at this moment, or evaluated at an instruction, to the column."""
     code = frame.f_code
-    found = next(islice(code.co_positions(), (frame.f_lasti if at is None else at) // 2, None), (None, None, None, None))
-    known, end_lineno, start, end = found
+    spots, k = _positions(code), (frame.f_lasti if at is None else at) // 2
+    known, end_lineno, start, end = spots[k] if 0 <= k < len(spots) else (None,) * 4
     lineno = known or lineno or frame.f_lineno
     line = linecache.getline(code.co_filename, lineno, frame.f_globals).rstrip("\r\n")
     if start is None or end is None:
@@ -73,6 +73,21 @@ def place_of_function(function: Any) -> Loc | None:
         return None
     line = linecache.getline(code.co_filename, code.co_firstlineno).rstrip()
     return Loc(code.co_filename, code.co_firstlineno, len(line) - len(line.lstrip()), len(line), line, code.co_name)
+
+
+def _positions(code: CodeType) -> Sequence[Spot]:
+    """The places of a code's instructions, kept: to go through them at each operation of a long function takes minutes."""
+    kept = _spots.get(id(code))
+    if kept is None or kept[0] is not code:
+        if len(_spots) >= MAX_KEPT:
+            _spots.clear()
+        kept = _spots[id(code)] = (code, tuple(code.co_positions()))
+    return kept[1]
+
+
+MAX_KEPT = 64
+Spot = tuple[int | None, int | None, int | None, int | None]
+_spots: dict[int, tuple[CodeType, Sequence[Spot]]] = {}  # by identity: equal code may stand elsewhere
 
 
 def expression(loc: Loc) -> str:

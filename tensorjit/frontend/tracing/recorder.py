@@ -71,6 +71,7 @@ NUMBERS_ATTRIBUTES: Final = frozenset(
     {"numerator", "denominator", "as_integer_ratio", "is_integer", "hex", "bit_length", "bit_count", "to_bytes"}
 )
 MAX_LISTED = 64  # items of a list of numbers given to np.array that are written out; beyond it, the array is kept
+MAX_RECORDED = 50_000  # operations of one run
 ACTIVE: ContextVar[Recorder | None] = ContextVar("tensorjit_recorder", default=None)
 
 
@@ -129,6 +130,8 @@ class Recorder:
 
     def emit(self, name: str, operands: Iterable[int] = (), /, *, droppable: bool = False, result: bool = True, **attrs: Any) -> int:
         """Note an op down; the number of its value."""
+        if len(self.items) >= MAX_RECORDED:
+            raise self.refuse(f"a function of more than {MAX_RECORDED} operations", "tensorjit.script compiles loops as loops")
         self.handled = self.handled or is_handled(OUTERMOST)
         if self._errstate != np.geterr():
             self._errors_elsewhere()

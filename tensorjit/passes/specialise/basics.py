@@ -28,6 +28,7 @@ from tensorjit.ops.abstract import (
     Text,
     is_numpy_scalar,
     is_static,
+    is_within,
     of,
 )
 from tensorjit.ops.typed import TypedBuilder
@@ -40,6 +41,8 @@ from tensorjit.passes.specialise.rows import into
 from tensorjit.passes.specialise.state import Frame, Handler, Source, Specialiser
 
 HANDLERS: dict[str, Handler] = {}
+MAX_RESULTS = 1024  # the time to compile them grows with their square
+MAX_ITEMS = 100_000  # of nested tuples and lists
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 
@@ -185,7 +188,10 @@ def _tuple(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstra
             items += [item(Static(j)) for j in range(length)]
         else:
             items.append(x)
-    return Sequence_(tuple(items), op.name == "list")
+    made = Sequence_(tuple(items), op.name == "list")
+    if not is_within(made, MAX_ITEMS):
+        s.b.refuse(f"a {op.name} that holds more than {MAX_ITEMS} values, nested ones counted", "make an array")
+    return made
 
 
 @handles("list_append")
@@ -400,6 +406,8 @@ def _return(s: Specialiser, frame: Frame, op: Op | None, args: list[Abstract]) -
     values: list[Value] = []
     s.b.effect("return", values, structure=None)
     built = s.b.builder.ops.pop()  # built first, so that a refusal below leaves the block as it was
+    if not is_within(args[0], MAX_RESULTS):
+        s.b.refuse(f"more than {MAX_RESULTS} numbers and arrays are returned", "return an array")
     structure = _structure(s, args[0], values)
     s.b.builder.add_multi(built.name, values, (), {"structure": structure})
     return ()

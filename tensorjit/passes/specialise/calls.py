@@ -39,7 +39,7 @@ from tensorjit.passes.specialise.in_python import IN_PYTHON
 from tensorjit.passes.specialise.inline import inline
 from tensorjit.passes.specialise.python_builtins import BUILTINS
 from tensorjit.passes.specialise.rows import as_operand, row_call
-from tensorjit.passes.specialise.state import OUTSIDE, Frame, Names, Outcome, Rest, Specialiser, is_of_numpy
+from tensorjit.passes.specialise.state import CALL, OUTSIDE, Frame, Names, Outcome, Rest, Specialiser, is_of_numpy
 
 MAX_INLINE_DEPTH = 40
 Arguments = tuple[list[Abstract], dict[str, Abstract]]
@@ -301,6 +301,7 @@ def _enter(s: Specialiser, frame: Frame, graph: Graph, names: Names, values: lis
         s.b.refuse(f"{graph.name} calls itself", "write the recursion as a loop")
     if len(s.stack) > MAX_INLINE_DEPTH:
         s.b.refuse("calls nested too deeply")
+    s.spend(CALL)
     loc = s.b.builder.loc
     s.stack.append((key, loc))
     try:

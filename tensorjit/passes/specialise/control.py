@@ -25,6 +25,7 @@ def run(s: Specialiser, ops: Sequence[Op], start: int, frame: Frame, rest: Rest)
     """Build the ops from `start` on into the current block."""
     for i in range(start, len(ops)):
         op = ops[i]
+        s.spend()
         s.b.builder.loc = op.loc or s.b.builder.loc
         if s.b.is_dead and not s.in_condition:
             return end_dead(s)

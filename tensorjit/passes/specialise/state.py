@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
-from tensorjit.errors import Loc, Problem
+from tensorjit.errors import Loc, Problem, UnsupportedError
 from tensorjit.ir.graph import Graph, Op, Value
 from tensorjit.ir.signature import ArraySig, ScalarSig, of_value, same_static
 from tensorjit.ir.types import ArrayType
@@ -321,6 +321,7 @@ class Specialiser:
         self.guards: dict[tuple[Any, ...], Guard] = {}
         self.implicit: dict[tuple[Any, ...], Implicit] = {}
         self.splits = 0
+        self.steps = 0
         self.versions = 0
         self.in_condition = False  # of a while: its block must end in a yield
         self.params: dict[Value, int] = {}  # the leaves of the arguments, then the captured arrays
@@ -348,6 +349,13 @@ class Specialiser:
             shown, hint = (f"Python's {name[:-1]}", f"use np.{name[:-1]}") if own else (f"np.{name}", OUTSIDE)
             problem = Problem(f"{shown} is not compiled for these arguments", loc, hint)
         return problem
+
+    def spend(self, steps: int = 1) -> None:
+        """Count what is built, anew too: a program that would be compiled for ever is refused."""
+        self.steps += steps
+        if self.steps > MAX_STEPS:
+            text = "this function is too large to compile: what it calls, its unrolled loops and its types that differ multiply"
+            raise UnsupportedError([Problem(text, self.b.loc, TOO_LARGE)])
 
     def forget(self, problems: int, splits: int) -> None:
         """Go back to so many problems and paths: what was built since is built anew."""
@@ -474,6 +482,9 @@ def is_of_numpy(function: object) -> bool:
     return (getattr(function, "__module__", None) or "").split(".")[0] == "numpy"
 
 
+MAX_STEPS: Final = 1_000_000
+CALL: Final = 50  # steps that an inlined call counts for
+TOO_LARGE: Final = "call a helper once and keep its result; loop over arrays; give a variable one type"
 _HELPERS: Final = "tensorjit.passes.specialise.in_python"
 OUTSIDE: Final = "call it outside; docs/ops.md lists what is compiled"
 
