@@ -12,7 +12,7 @@ import numpy as np
 from tensorjit.backends.llvm import entry as entries
 from tensorjit.backends.llvm.clib import IMPLICIT, c_symbols
 from tensorjit.backends.llvm.driver import Driver
-from tensorjit.backends.llvm.engine import Engine, default_engine, host_target
+from tensorjit.backends.llvm.engine import Engine, check_runs_here, default_engine, host_target
 from tensorjit.backends.llvm.entry import (
     ArrayParam,
     CaptureParam,
@@ -53,6 +53,7 @@ class Code:
 def compile_graph(lowered: Graph, specialised: Specialised, signature: Signature, form: Any, target: str) -> LinkedEntry:
     """The native entry of one signature and call form."""
     engine = _engine(target)
+    check_runs_here(engine.target)
     code = emit(lowered, specialised, signature, form, engine)
     data = engine.compile_ir(code.entry.module, pipeline=code.pipeline)
     symbols = c_symbols([*code.entry.module.globals, *IMPLICIT])

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,10 +29,11 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from llvmlite.binding import ffi
 
+from tensorjit.backends.llvm.targets import check_name, lacking
 from tensorjit.records import dataclass
 from tensorjit.runtime.locks import not_waiting
 
-__all__ = ["HOST", "MINIMAL_PASSES", "Engine", "Library", "Target", "default_engine", "host_target"]
+__all__ = ["HOST", "MINIMAL_PASSES", "Engine", "Library", "Target", "check_runs_here", "default_engine", "host_target"]
 
 HOST = "host"
 """The name of the target that is this very machine, its CPU features included."""
@@ -42,7 +42,6 @@ MINIMAL_PASSES = ("simplify_cfg", "sroa", "instruction_combine")
 """Enough to tidy host code (the default pipeline costs three times the compile and leaks inside llvmlite)."""
 
 _FORBIDDEN_PASSES = frozenset({"new_gvn"})  # aborts the process on large functions
-_CPU_NAME = re.compile(r"[A-Za-z0-9_.\-]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +70,18 @@ def host_target(name: str = HOST, opt: int = 2) -> Target:
     triple = llvm.get_process_triple()
     if name == HOST:
         return Target(triple, llvm.get_host_cpu_name(), _host_features(), opt)
-    # LLVM prints to stderr and goes on with a generic CPU where it does not know the name
-    if not _CPU_NAME.match(name):
-        raise ValueError(f"{name!r} is no CPU name")
+    check_name(name, triple.partition("-")[0])
     return Target(triple, name, "", opt)
+
+
+def check_runs_here(target: Target) -> None:
+    """ValueError where this machine lacks instructions that code for a target may use: it would end the process."""
+    if target.cpu == llvm.get_host_cpu_name():
+        return
+    _initialise()
+    missing = lacking(target.triple, target.cpu, _host_features())
+    if missing:
+        raise ValueError(f"this machine cannot run code for the target {target.cpu!r}: it lacks {', '.join(missing)}")
 
 
 def _host_features() -> str:
@@ -84,7 +91,6 @@ def _host_features() -> str:
         return ""
 
 
-@functools.cache
 def _lock_of_llvmlite() -> Any:
     """The lock under which llvmlite makes each of its calls: one of our own would be taken before it here, and after it by a signal
     handler or a finaliser that compiles and comes within such a call."""
@@ -101,6 +107,7 @@ def _in_llvm() -> Iterator[None]:
         yield
 
 
+@functools.cache
 def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
