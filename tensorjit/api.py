@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, overload
 
 from tensorjit.config import changed
-from tensorjit.loading import collector_paused
+from tensorjit.loading import loading
 
 if TYPE_CHECKING:
     from tensorjit.compiled import ScriptFunction
@@ -82,7 +82,7 @@ def trace(
     array([0., 2., 4., 6.])
     """
     changed(options)
-    with collector_paused():
+    with loading():
         from tensorjit.traced import Traced  # noqa: PLC0415
 
     traced = Traced(function, options, strict=strict, checked=check_trace)
@@ -104,7 +104,7 @@ def example_arguments(examples: Any) -> tuple[Any, ...]:
 
 def compiled() -> Any:
     """The module of the compiled objects; it loads when it is first needed."""
-    with collector_paused():
+    with loading():
         from tensorjit import compiled as objects  # noqa: PLC0415
 
     return objects

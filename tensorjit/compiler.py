@@ -21,7 +21,7 @@ from tensorjit.frontend import script
 from tensorjit.ir.graph import Graph
 from tensorjit.ir.signature import ArraySig, Signature, flat
 from tensorjit.ir.verifier import verify_graph
-from tensorjit.loading import collector_paused
+from tensorjit.loading import loading
 from tensorjit.ops import ATTRIBUTES, METHODS, OPS, find
 from tensorjit.passes.lower import lower
 from tensorjit.passes.rollback import rollback
@@ -141,7 +141,7 @@ def _log(message: str, *args: object) -> None:
 
 def native() -> Any:
     """The LLVM backend; llvmlite loads when it is first needed."""
-    with collector_paused():
+    with loading():
         from tensorjit.backends.llvm import compile as backend  # noqa: PLC0415
 
     return backend
