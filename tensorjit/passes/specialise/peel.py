@@ -52,7 +52,8 @@ def build_loop(loop: Loop, values: Values, first: Dim, frame: Frame, after: Rest
 
     def with_turns(own: Frame, rest: Rest) -> Outcome:
         again = settle(loop, carried, values, first)  # its blocks belong inside the branch
-        assert again is not None
+        if again is None:  # a body that was refused has no types to trust
+            return _unsettled(loop, carried, first)
         return loop.finish(again, first, own, rest)
 
     def without(own: Frame, rest: Rest) -> Outcome:
@@ -85,9 +86,7 @@ def _versioned(loop: Loop, start: tuple[Template, ...], values: Values, first: D
         if built is not None and not built.converted:
             return loop.finish(built, first, frame, after)
     if version is None:
-        if (problem := unsettled(loop, start, first)) is not None:  # else what its body says is why
-            s.problem(Refusal(problem))
-        return poisoned(loop.op)
+        return _unsettled(loop, start, first)
     own, code, at, others = ends(s.b, version.own, version.exits, iter(loop.emit(version.built, first)))
 
     def go_on(k: int, path: Frame, rest: Rest) -> Outcome:
@@ -107,6 +106,12 @@ def _versioned(loop: Loop, start: tuple[Template, ...], values: Values, first: D
         return branch(s, is_this, path, [here, lambda f, r: dispatch(which - 1, f, r)], rest)
 
     return dispatch(2 * len(others), frame, after)
+
+
+def _unsettled(loop: Loop, start: tuple[Template, ...], first: Dim) -> Outcome:
+    if (problem := unsettled(loop, start, first)) is not None:  # else what its body says is why
+        loop.s.problem(Refusal(problem))
+    return poisoned(loop.op)
 
 
 def _version(loop: Loop, start: tuple[Template, ...], values: Values, first: Dim) -> Version | None:
