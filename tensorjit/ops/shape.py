@@ -569,9 +569,20 @@ def _clip(
     b: TypedBuilder, a: Abstract, a_min: Abstract = NO_VALUE, a_max: Abstract = NO_VALUE, out: Abstract = NONE, *,
     min: Abstract = NO_VALUE, max: Abstract = NO_VALUE,  # noqa: A002
 ) -> Abstract:  # fmt: skip
+    """Both bounds by position, or any by keyword."""
+    given = [not (isinstance(v, Static) and v.value is np._NoValue) for v in (a_min, a_max, min, max)]
+    if given[0] != given[1]:
+        b.fail("TypeError", f"clip() missing 1 required positional argument: '{'a_max' if given[0] else 'a_min'}'")
+    elif given[0] and any(given[2:]):
+        b.fail("ValueError", "Passing `min` or `max` keyword argument when `a_min` and `a_max` are provided is forbidden.")
+    return _clip_method(b, a, a_min if given[0] else min, a_max if given[0] else max, out)
+
+
+def _clip_method(
+    b: TypedBuilder, a: Abstract, min: Abstract = NONE, max: Abstract = NONE, out: Abstract = NONE,  # noqa: A002
+) -> Abstract:  # fmt: skip
     """`numpy/_core/_methods.py`: a Python int beyond the dtype's range is no bound."""
-    x = b.array(a) if isinstance(a, Sequence_) else a
-    low, high = min if is_default(a_min) else a_min, max if is_default(a_max) else a_max
+    x, low, high = b.array(a) if isinstance(a, Sequence_) else a, min, max
     dtype = b.strong_dtype(x)
     if dtype.kind in "iu":
         info = np.iinfo(dtype.numpy)
@@ -847,7 +858,8 @@ ROWS: tuple[OpDef, ...] = (
     function_row("tile", _tile, np.tile),
     function_row("diff", _diff, np.diff),
     function_row("where", _where, np.where),
-    function_row("clip", _clip, np.clip, methods=("clip",)),
+    function_row("clip", _clip, np.clip),
+    function_row("clip_method", _clip_method, methods=("clip",)),
     function_row("round", _round, np.round, np.around, methods=("round",)),
     function_row("copyto", _copyto, np.copyto),
     function_row("divmod", _divmod, np.divmod),

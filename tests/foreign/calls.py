@@ -54,7 +54,9 @@ def _is_plain_leaf(value: Any) -> bool:
         return type(value) is np.ndarray and value.dtype.char in NUMBERS and value.nbytes <= _BYTES
     if isinstance(value, np.generic):
         return value.dtype.char in NUMBERS
-    return isinstance(value, bool | int | float | complex | str | np.dtype | type) or value is None
+    if isinstance(value, np.dtype):
+        return value.char in NUMBERS
+    return isinstance(value, bool | int | float | complex | str | type) or value is None
 
 
 def as_source(path: str, args: Sequence[Any], keywords: Mapping[str, Any]) -> tuple[str, list[Any]]:

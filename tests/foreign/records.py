@@ -123,18 +123,19 @@ def _how(error: Exception) -> str:
 
 @contextlib.contextmanager
 def limited(seconds: int) -> Iterator[None]:
-    """Raise `Late` in the code inside after some seconds; code that never returns to Python is not reached."""
+    """Raise `Late` in the code inside after some seconds of this process's time, which is what a busy machine does not make longer;
+    code that never returns to Python is not reached."""
 
     def ring(number: int, frame: FrameType | None) -> None:
         raise Late
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 # -- values --------------------------------------------------------------------------------------------------------

@@ -59,6 +59,16 @@ def test_an_output_wider_than_its_operands(call: str, shape: tuple[int, ...], ou
         hold(f, lambda: (np.linspace(-3, 3, int(np.prod(shape))).reshape(shape), np.zeros(out, dtype)), message=False, twice=False)
 
 
+@pytest.mark.parametrize(
+    "bounds", ["a_max=2", "2", "2, 3, max=3", "max=3", "min=1", "2, None", "None, 3", "a_min=1, a_max=2", "1, min=2", ""]
+)
+def test_which_bounds_of_clip_are_given(bounds: str) -> None:
+    """One of two by position was taken."""
+    hold(function(f"np.clip(x, {bounds})", "x"), lambda: (np.arange(5),), twice=False)
+    if "a_" not in bounds and bounds not in ("2, 3, max=3", "1, min=2"):  # those are refused: given twice
+        hold(function(f"x.clip({bounds})", "x"), lambda: (np.arange(5),), message=False, twice=False)
+
+
 @pytest.mark.parametrize("dtype", "bhiqBHILQ")
 def test_ranges_of_integers(dtype: str) -> None:
     """Unsigned ones could not count down, and a start that does not fit wrapped: NumPy converts the first two numbers alone."""
