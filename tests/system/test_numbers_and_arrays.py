@@ -110,6 +110,11 @@ def test_what_is_refused_and_was_an_error_of_the_compiler(backend: Any) -> None:
     for value in (record, np.zeros(1, [("a", "f8")]).view(np.recarray)[0]):
         with pytest.raises(tj.CompileError, match="a record"):
             tj.script(function("a['a'] + 1"), backend=backend)(value)
+        for text in ("R['a'] + 1", "R.a + 1", "R"):
+            captured = module(f"def f():\n    return {text}\n")
+            captured["R"] = value
+            with pytest.raises(tj.CompileError):
+                tj.script(captured["f"], backend=backend)()
 
 
 @pytest.mark.parametrize("shape", ["(3037000500, 3037000500)", "2**64", "(2**40, 2**40, 0)", "(0, 2**62, 2**62)", "(2, -1)", "-1"])

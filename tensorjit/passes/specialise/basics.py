@@ -122,6 +122,8 @@ def _numpy(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstra
 @handles("attr")
 def _attr(s: Specialiser, frame: Frame, op: Op, args: list[Abstract]) -> Abstract:
     (x,), name = args, op.attrs["name"]
+    if isinstance(x, Static) and isinstance(x.value, np.void):
+        s.b.refuse(f"the attribute {name!r} of a record", "pass its fields as arguments of their own")
     if isinstance(x, Static) and not is_numpy_scalar(x.value):
         return _static_attribute(s, x.value, name)
     if isinstance(x, (Value, SymInt, Static)):
