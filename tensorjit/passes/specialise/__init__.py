@@ -110,6 +110,7 @@ def specialise(
     s = Specialiser(library, parse, HANDLERS, FLOW)
     values, leaves = _parameters(s, generic, signature, defaults)
     frame = Frame(names, dict(zip(generic.params, values, strict=True)))
+    s.entered.append(generic.block)
     s.b.builder.loc = generic.loc
     with internal_errors_told(generic.name, lambda: s.b.builder.loc):
         try:

@@ -37,6 +37,8 @@ from tensorjit.passes.specialise.extremes import extreme
 from tensorjit.passes.specialise.functions import default_places, signature_of
 from tensorjit.passes.specialise.in_python import IN_PYTHON
 from tensorjit.passes.specialise.inline import inline
+from tensorjit.passes.specialise.iteration import items_of
+from tensorjit.passes.specialise.iterators import check_once
 from tensorjit.passes.specialise.python_builtins import BUILTINS
 from tensorjit.passes.specialise.rows import as_operand, row_call
 from tensorjit.passes.specialise.state import CALL, OUTSIDE, Frame, Names, Outcome, Rest, Specialiser, is_of_numpy
@@ -105,8 +107,8 @@ def _arguments(s: Specialiser, op: Op, operands: Sequence[Abstract]) -> Argument
     for k, x in enumerate(operands[: len(operands) - len(names)]):
         if k not in starred:
             args.append(x)
-        elif isinstance(x, Sequence_):
-            args += x.items
+        elif (items := items_of(s.b, x)) is not None:
+            args += items
         else:
             s.b.refuse(f"* of {describe(x)} in a call", "unpack a tuple")
     return args, dict(zip(names, operands[len(operands) - len(names) :], strict=True))
@@ -303,6 +305,9 @@ def _enter(s: Specialiser, frame: Frame, graph: Graph, names: Names, values: lis
         s.b.refuse("calls nested too deeply")
     s.spend(CALL)
     loc = s.b.builder.loc
+    s.entered.append(graph.block)
+    for param, value in zip(graph.params, values, strict=True):
+        check_once(s, param, value)
     s.stack.append((key, loc))
     try:
         inner = Frame(names, dict(zip(graph.params, values, strict=True)), inline=True, depth=frame.depth + 1)

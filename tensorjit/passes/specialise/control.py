@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tensorjit.ir.graph import NO_ATTRS, Op, Value
 from tensorjit.ops.abstract import Abstract, OneOf, Poison, Sequence_, Static, Unbound
 from tensorjit.ops.typed import Refusal
+from tensorjit.passes.specialise.iterators import check_once
 from tensorjit.passes.specialise.join import all_values, join, same, template, values_of
 from tensorjit.passes.specialise.state import ENDED, Frame, LoopState, NeedScope, Outcome, Rest, Specialiser
 from tensorjit.passes.specialise.versions import jump_values
@@ -33,12 +34,12 @@ def run(s: Specialiser, ops: Sequence[Op], start: int, frame: Frame, rest: Rest)
             outcome = s.flow["narrow"](s, op, frame, _after(s, op, ops, i, rest))
             if outcome.kind != "fell":
                 return outcome
-            bind(op, frame, outcome.values)
+            bind(s, op, frame, outcome.values)
         elif op.name in s.flow:
             outcome = s.flow[op.name](s, op, frame, _after(s, op, ops, i, rest))
             if outcome.kind != "fell":
                 return outcome
-            bind(op, frame, outcome.values)
+            bind(s, op, frame, outcome.values)
         elif op.name in _TERMINATORS:
             return _terminate(s, op, frame)
         else:
@@ -71,17 +72,22 @@ def _after(s: Specialiser, op: Op, ops: Sequence[Op], i: int, rest: Rest) -> Res
 
     def after(outcome: Outcome, frame: Frame) -> Outcome:
         if outcome.kind == "fell":
-            bind(op, frame, outcome.values)
+            bind(s, op, frame, outcome.values)
             outcome = run(s, ops, i + 1, frame, rest)
         return outcome if outcome.kind == "ended" else rest(outcome, frame)
 
     return after
 
 
-def bind(op: Op, frame: Frame, values: Sequence[Abstract]) -> None:
+def bind(s: Specialiser, op: Op, frame: Frame, values: Sequence[Abstract]) -> None:
     """The results of an op have these values."""
     for result, value in zip(op.results, values, strict=True):
         frame.env[result] = value
+        try:
+            check_once(s, result, value)
+        except Refusal as refusal:
+            s.problem(refusal)
+            frame.env[result] = Poison()
 
 
 def fetch(s: Specialiser, frame: Frame, value: Value) -> Abstract:
@@ -106,11 +112,11 @@ def _simple(s: Specialiser, op: Op, frame: Frame) -> None:
         frame.env[op.result] = Unbound(op.attrs["name"])
         return
     if op.name == "bound":
-        frame.env[op.result] = fetch(s, frame, op.operands[0])
+        bind(s, op, frame, (fetch(s, frame, op.operands[0]),))
         return
     operands = [fetch(s, frame, v) for v in op.operands]
     if any(isinstance(x, Poison) for x in operands):
-        bind(op, frame, poisoned(op).values)
+        bind(s, op, frame, poisoned(op).values)
         return
     try:
         handler = s.handlers.get(op.name)
@@ -125,7 +131,7 @@ def _simple(s: Specialiser, op: Op, frame: Frame) -> None:
             raise
         found = poisoned(op).values
     if op.results:
-        bind(op, frame, found if isinstance(found, tuple) else (found,))
+        bind(s, op, frame, found if isinstance(found, tuple) else (found,))
 
 
 # -- how a block ends ------------------------------------------------------------------------------------------

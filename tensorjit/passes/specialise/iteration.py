@@ -37,6 +37,24 @@ def iteration(b: TypedBuilder, x: Abstract) -> tuple[dims.Dim, Item]:
     b.refuse(f"a loop over {describe(x)}", "call the method" if isinstance(x, Bound) else "")
 
 
+def items_of(b: TypedBuilder, x: Abstract) -> tuple[Abstract, ...] | None:
+    """The items of a tuple, a list, or an iterator over some; None of what may have any number of them."""
+    if isinstance(x, Sequence_):
+        return x.items
+    if isinstance(x, Mapped) and has_items(x):
+        length, item = iteration(b, x)
+        if isinstance(length, int):
+            return tuple(item(Static(k)) for k in range(length))
+    return None
+
+
+def has_items(x: Abstract) -> bool:
+    """Whether an iterator goes through a tuple, a list or a string, whose items are there for known indices alone."""
+    if isinstance(x, Mapped):
+        return any(map(has_items, x.args))
+    return isinstance(x, Sequence_) or (isinstance(x, Static) and isinstance(x.value, (str, tuple, range, frozenset)))
+
+
 def _range(b: TypedBuilder, x: Range) -> tuple[dims.Dim, Item]:
     step = b.static(x.step, "the step of a range")
     start, stop = b.dim(x.start), b.dim(x.stop)

@@ -14,7 +14,7 @@ from tensorjit.ops.abstract import Abstract, Mapped, Sequence_, Static, SymInt
 from tensorjit.ops.typed import Refusal
 from tensorjit.passes.specialise.branches import forget, notes
 from tensorjit.passes.specialise.control import fetch, poisoned, run
-from tensorjit.passes.specialise.iteration import Item, iteration
+from tensorjit.passes.specialise.iteration import Item, has_items, iteration
 from tensorjit.passes.specialise.join import all_types, all_values, fill_all
 from tensorjit.passes.specialise.loop_else import without_else
 from tensorjit.passes.specialise.operators import compare, truth
@@ -40,7 +40,7 @@ def for_(s: Specialiser, op: Op, frame: Frame, after: Rest) -> Outcome:
         return poisoned(op)
     loop = ForLoop(s, op, frame.fork(), length, item)
     few = isinstance(iterable, Mapped) and isinstance(length, int) and length <= MAX_MAPPED_UNROLL
-    if few or isinstance(iterable, (Sequence_, Static)):
+    if few or has_items(iterable) or isinstance(iterable, (Sequence_, Static)):
         return _unrolled(loop, 0, values, frame, after)
     if not isinstance(length, int) or length > MAX_SHORT:
         if (problem := collects(loop)) is not None:
@@ -72,7 +72,7 @@ def _unrolled(loop: ForLoop, turn: int, values: Values, frame: Frame, after: Res
     """Turns of known number, one after the other."""
     s, length = loop.s, loop.length
     if not isinstance(length, int):
-        s.b.refuse("a loop over containers whose length is not known")
+        s.b.refuse("a loop over a list or a tuple beside something whose length is not known", "make an array of it before the loop")
     if length > MAX_UNROLL:
         s.problem(Refusal(Problem(f"a loop over {length} items that would be unrolled", loop.op.loc, "loop over an array")))
         return poisoned(loop.op)

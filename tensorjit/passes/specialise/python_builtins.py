@@ -15,7 +15,7 @@ from tensorjit.ir.types import PY_BOOL, ArrayType, ScalarType
 from tensorjit.ops.abstract import Abstract, Mapped, Poison, Range, Sequence_, Slice, Static, SymInt, is_static, of
 from tensorjit.ops.words import describe
 from tensorjit.passes.specialise import operators, strings
-from tensorjit.passes.specialise.iteration import iteration
+from tensorjit.passes.specialise.iteration import items_of, iteration
 from tensorjit.passes.specialise.rows import row_call
 from tensorjit.passes.specialise.state import Specialiser
 
@@ -79,21 +79,11 @@ def _mapped(kind: str) -> Callable[..., Abstract]:
         if kind == "enumerate":
             start = _integer(s, keywords.pop("start", args[1] if len(args) > 1 else Static(0)))
             args = [args[0], Static(0) if start is None else start]
-        if kind == "reversed" and isinstance(args[0], Sequence_):
-            return Sequence_(args[0].items[::-1], args[0].is_list)
-        if kind != "reversed" and all(isinstance(a, Sequence_) for a in args[: 1 if kind == "enumerate" else None]):
-            return _static_mapped(s, kind, args)
+        if kind == "reversed" and isinstance(args[0], Mapped):
+            s.b.fail("TypeError", f"'{args[0].kind}' object is not reversible")
         return Mapped(kind, tuple(args))
 
     return build
-
-
-def _static_mapped(s: Specialiser, kind: str, args: list[Abstract]) -> Abstract:
-    columns = [a.items for a in args if isinstance(a, Sequence_)]
-    if kind == "zip":
-        return Sequence_(tuple(Sequence_(row) for row in zip(*columns, strict=False)))
-    start = s.b.dim(args[1])
-    return Sequence_(tuple(Sequence_((s.b.int_of(start + k), x)) for k, x in enumerate(columns[0])))
 
 
 def _sequence(is_list: bool) -> Callable[..., Abstract]:
@@ -183,9 +173,10 @@ def _extreme(name: str, function: Callable[..., Any]) -> Callable[..., Abstract]
         if len(args) == 1:
             if isinstance(args[0], Value) and isinstance(args[0].type, ArrayType) and args[0].type.rank == 1:
                 return _extreme_of_array(s, name, function, args[0])
-            if not isinstance(args[0], Sequence_):
+            found = items_of(s.b, args[0])
+            if found is None:
                 s.b.refuse(f"{name} of {describe(args[0])}")
-            items = list(args[0].items)
+            items = list(found)
         if all(map(is_static, items)):
             return operators.fold(s.b, lambda *v: function(v), *items)
         result = items[0]

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, final
 import numpy as np
 
 from tensorjit.errors import Loc, Problem, UnsupportedError
-from tensorjit.ir.graph import Graph, Op, Value
+from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.signature import ArraySig, ScalarSig, of_value, same_static
 from tensorjit.ir.types import ArrayType
 from tensorjit.ops.abstract import Abstract, Sequence_, Static, is_constant, of
@@ -330,6 +330,8 @@ class Specialiser:
         self.leaves = 0
         self.lengths = KnownLengths()
         self.stack: list[tuple[object, Loc | None]] = []  # functions being inlined, and where they are called
+        self.entered: list[Block] = []  # bodies that were not looked at yet for what is used once
+        self.once: set[Value] = set()  # values of the generic graphs that nothing uses twice
 
     def problem(self, refusal: Refusal) -> None:
         """Note a refusal; the same one at the same place once."""
