@@ -96,21 +96,34 @@ def finish(b: TypedBuilder, result: Abstract, out: Abstract, unsafe: bool = Fals
     """The result itself, or `out` with the result stored in it."""
     if is_default(out):
         return result
+    if not is_output(b, out):
+        return result
+    target = b.value(out)
+    if not unsafe:
+        _check_casting(b, result, b.strong_dtype(target))
+    what = "output parameter for reduction operation has"
+    if has_shape(b, target, b.shape_of(result), f"{what} the wrong number of dimensions", f"{what} a wrong shape"):
+        b.store(target, result)
+    return target
+
+
+def is_output(b: TypedBuilder, out: Abstract, what: str = "output array") -> bool:
+    """Whether `out` is an array that can be written; an error at run time where it is not."""
     if not isinstance(out, Value) or not isinstance(out.type, ArrayType):
         b.fail("TypeError", "output must be an array")
-        return result
-    if not b.writable(out, "output array"):
-        return out
-    if not unsafe:
-        _check_casting(b, result, out.type.dtype)
-    shape = b.shape_of(result)
-    if len(shape) != out.type.rank:
-        b.fail("ValueError", "output parameter for reduction operation has the wrong number of dimensions")
-        return out
-    for have, want in zip(out.type.shape, shape, strict=True):
-        b.check("eq", have, want, "ValueError", "output parameter for reduction operation has a wrong shape")
-    b.store(out, result)
-    return out
+        return False
+    return b.writable(out, what)
+
+
+def has_shape(b: TypedBuilder, out: Value, shape: Sequence[Dim], rank_message: str, shape_message: str) -> bool:
+    """Whether an output has the rank of what is written to it; ValueError at run time where its rank or shape is another."""
+    own = b.shape_of(out)
+    if len(own) != len(shape):
+        b.fail("ValueError", rank_message)
+        return False
+    for have, want in zip(own, shape, strict=True):
+        b.check("eq", have, want, "ValueError", shape_message)
+    return True
 
 
 # -- the kernel's own ----------------------------------------------------------------------------------------------
@@ -473,7 +486,8 @@ def fits_output(b: TypedBuilder, ufunc: str, result: Abstract, to: DType) -> boo
 def _ptp(b: TypedBuilder, a: Abstract, axis: Abstract = NONE, out: Abstract = NONE, keepdims: Abstract = FALSE) -> Abstract:
     o = over(b, a, axis, keepdims)
     _not_empty(b, o, "maximum")
-    most = stored_as(b, extremum(b, "max", o, _extremum_dtype(b, o, out)), out)
+    # NumPy keeps the maximum in `out`: where that is a part of `a`, the minimum is that of what then is there
+    most = finish(b, stored_as(b, extremum(b, "max", o, _extremum_dtype(b, o, out)), out), out)
     return finish(b, b.elementwise("subtract", most, extremum(b, "min", o, b.strong_dtype(o.x))), out)
 
 

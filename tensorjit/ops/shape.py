@@ -14,13 +14,13 @@ from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
 from tensorjit.ir.dtypes import BOOL, F64, I32, I64, DType
 from tensorjit.ir.graph import Value
-from tensorjit.ir.types import ArrayType, Layout, ScalarType, Type
+from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
 from tensorjit.ops.creation import copying
 from tensorjit.ops.opdef import Loop, OpDef, Rule, function_row
 from tensorjit.ops.outputs import written
 from tensorjit.ops.python_scalars import is_python
-from tensorjit.ops.reductions import accumulator, finish, fits_output, is_default
+from tensorjit.ops.reductions import accumulator, finish, fits_output, has_shape, is_default, is_output
 from tensorjit.ops.words import describe
 
 if TYPE_CHECKING:
@@ -351,7 +351,8 @@ def _joined(
     own: DType | None = None,
     into: Abstract = NONE,
 ) -> Value:
-    """The arrays one after the other along an axis of each; in their common dtype, or `own`, where none is given."""
+    """The arrays one after the other along an axis of each; in their common dtype, or `own`, where none is given. They are written
+    one by one, also `into` an array that they are part of: the later ones are read when the earlier ones have been written."""
     first = _shape(arrays[0])
     for k, x in enumerate(arrays[1:], 1):
         if len(_shape(x)) != len(first):
@@ -372,9 +373,16 @@ def _joined(
     for x in arrays:
         total = total + _shape(x)[axis]
     shape[axis] = total
-    layouts = {x.type.layout for x in arrays if isinstance(x.type, ArrayType)}
-    layout: Layout = "F" if layouts == {"F"} and len(first) > 1 else "C"
-    out = b.empty(shape, _to(b, arrays, dtype, casting, into) or own or b.common_dtype(arrays), layout)
+    to = _to(b, arrays, dtype, casting, into) or own or b.common_dtype(arrays)
+    if is_default(into):
+        layouts = {x.type.layout for x in arrays if isinstance(x.type, ArrayType)}
+        out = b.empty(shape, to, "F" if layouts == {"F"} and len(first) > 1 else "C")
+    else:
+        if not is_output(b, into, "assignment destination"):
+            return arrays[0]
+        out = b.value(into)
+        if not has_shape(b, out, shape, "Output array has wrong dimensionality", "Output array is the wrong shape"):
+            return arrays[0]
     start: Dim = 0
     for x in arrays:
         length = _shape(x)[axis]
@@ -398,7 +406,7 @@ def _concatenate(
         return parts[0]
     along = _axis(b, axis, b.rank(parts[0]))
     _not_both(b, dtype, out)
-    return finish(b, _joined(b, parts, along, dtype, casting, own, out), out)
+    return _joined(b, parts, along, dtype, casting, own, out)
 
 
 def _not_both(b: TypedBuilder, dtype: Abstract, out: Abstract) -> None:
@@ -430,8 +438,7 @@ def _stack(
             b.check("eq", d, e, "ValueError", "all input arrays must have the same shape")
     along = _axis(b, axis, len(shape) + 1)
     _not_both(b, dtype, out)
-    joined = _joined(b, [b.value(_expand_dims(b, x, Static(along))) for x in parts], along, dtype, casting, into=out)
-    return finish(b, joined, out)
+    return _joined(b, [b.value(_expand_dims(b, x, Static(along))) for x in parts], along, dtype, casting, into=out)
 
 
 def _vstack(b: TypedBuilder, tup: Abstract, *, dtype: Abstract = NONE, casting: Abstract = SAME_KIND) -> Abstract:

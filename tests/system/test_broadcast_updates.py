@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 import tensorjit as tj
 from tests.system.fuzz_views import function_of
-from tests.system.harness import BACKENDS
+from tests.system.harness import BACKENDS, hold
 
 ALL = os.environ.get("TENSORJIT_TESTS") == "full"
 
@@ -208,3 +209,49 @@ def test_masks_that_are_overwritten(backend: str) -> None:
     for f, args in ((mask_reversed, (bits,)), (mask_given, (bits, bits[::-1])), (masked_by_steps, (np.arange(10.0),))):
         with pytest.raises(tj.CompileError, match="copy it first"):
             tj.script(f, backend=backend)(*args)
+
+
+PIECES = (
+    "np.concatenate((x[2:], x[:2]), out=x)",
+    "np.concatenate((x[1:3], x[:2]), out=x[::-1])",
+    "np.concatenate((x[0, :2], x[:2, 0]), out=x[0])",
+    "np.concatenate((x[:2].T, x[2:].T), axis=1, out=x)",
+    "np.stack((x[0], x[1], x[:, 0], x[:, 1]), out=x)",
+    "np.stack((x[:, 3], x[2], x[1], x[0]), axis=1, out=x)",
+    "np.ptp(x, axis=0, out=x[1])",
+    "np.ptp(x, axis=1, out=x[0])",
+    "np.ptp(x.T, axis=1, out=x[:, 0])",
+    "np.sum(x, axis=0, out=x[1])",
+    "np.mean(x, axis=1, out=x[:, 2])",
+    "np.var(x, axis=0, out=x[1])",
+    "np.cumsum(x, axis=0, out=x[::-1])",
+    "np.matmul(x, x.T, out=x)",
+    "np.clip(x, x[1:2], x.T, out=x)",
+    "np.add(x, x.T, out=x, where=x > 3)",
+)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_made_in_several_steps_of_what_it_is_written_to(backend: str) -> None:
+    """NumPy writes the pieces of a join one by one, and the maximum before it looks for the minimum."""
+    names = [f"x{number}" for number in range(len(PIECES))]
+    lines = [re.sub(r"\bx\b", name, line) for name, line in zip(names, PIECES, strict=True)]
+    plain = function_of(f"def program({', '.join(names)}):\n" + "".join(f"    {line}\n" for line in lines))
+    given, expected = ([np.random.default_rng(3).integers(1, 9, (4, 4)).astype(float) for _ in PIECES] for _ in range(2))
+    tj.script(plain, backend=backend)(*given)
+    plain(*expected)
+    for line, found, wanted in zip(PIECES, given, expected, strict=True):
+        np.testing.assert_allclose(found, wanted, 1e-12, err_msg=line)
+
+
+def join_into(out: Any, a: Any, b: Any) -> Any:
+    return np.concatenate((a, b), out=out)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_outputs_of_joins(backend: str) -> None:
+    frozen = np.zeros(4)
+    frozen.flags.writeable = False
+    outputs = (np.zeros(4), np.zeros(5), np.zeros((4, 1)), np.zeros(4, np.float32), frozen)
+    hold(join_into, *[(lambda out=out: (out.copy() if out.flags.writeable else out, np.ones(2), np.full(2, 2.0))) for out in outputs],
+         backends=(backend,))  # fmt: skip
