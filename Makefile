@@ -1,7 +1,8 @@
 # `make check` is what a change must pass; `make` alone says what else there is.
 PYTHON ?= python
 
-.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz fuzz-programs fuzz-views foreign stress docs clean
+.PHONY: help check format format-check lint types layering test test-v3 golden bench fuzz fuzz-programs fuzz-views fuzz-traces foreign stress
+.PHONY: docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +45,9 @@ fuzz-programs: ## COUNT random programs whose variables change their types, from
 
 fuzz-views: ## COUNT random programs over views of one buffer, 80 calls each, from number FIRST on
 	$(PYTHON) -X faulthandler -m tests.system.fuzz_views --programs $(or $(COUNT),1500) --calls 80 --first $(or $(FIRST),100)
+
+fuzz-traces: ## COUNT random programs with Python around their operations, traced, from number FIRST on
+	TENSORJIT_TRACES=$(or $(COUNT),2000) TENSORJIT_TRACES_FIRST=$(or $(FIRST),12) $(PYTHON) -m pytest tests/system/test_trace_fuzz.py
 
 foreign: ## NumPy's and numba's own tests, every call compared (hours; tests/foreign/README.md)
 	nice $(PYTHON) -m tests.foreign.run

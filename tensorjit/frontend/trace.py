@@ -352,7 +352,7 @@ def _wrap(recorder: Recorder, value: Any, index: int, k: int, copies: dict[int, 
         if id(value) not in copies:
             copies[id(value)] = value.copy(order="K")
             copies[id(value)].flags.writeable = value.flags.writeable
-            recorder.own(copies[id(value)], k)
+            recorder.own(value, copies[id(value)], k)
         return recorder.identity.argument(value, recorder.wrap(copies[id(value)], index))
     if type(value) in (tuple, list):
         items = []

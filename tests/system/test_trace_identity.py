@@ -185,6 +185,19 @@ def test_an_object_may_be_its_own_part() -> None:
     agree(traced(X), X * 3)
 
 
+def test_an_object_may_come_where_nothing_was() -> None:
+    thing = Thing(child=None, kids=[Thing(), Thing()], w=None)
+
+    def function(x: Any) -> Any:
+        return x * ((thing.child is thing) + 2 * (thing.child is thing.kids[1]) + 4 * (thing.w is x) + 10)
+
+    traced = tj.trace(function, X)
+    for child in (None, thing, thing.kids[1], Thing(), thing, None, thing.kids[0], thing.kids[1]):
+        for w in (None, X, 3.0):
+            thing.child, thing.w = child, w
+            agree(traced(X), function(X))
+
+
 def test_objects_without_an_order_of_their_own_are_equal_if_they_are_one() -> None:
     class Plain:
         pass

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, SupportsIndex, final
 import numpy as np
 
 from tensorjit.frontend.tracing.tracer import Tracer
-from tensorjit.passes.specialise.state import PLAIN, Source
+from tensorjit.passes.specialise.state import MISSING, PLAIN, Source
 
 MAX_ITEMS: Final = 64  # plain numbers and strings of one container that are guarded, and keys of a dict that is walked over
 
@@ -24,6 +24,7 @@ class Reads(Protocol):
 
     def value(self, source: Source, value: Any) -> Any: ...
     def fact(self, source: Source, found: Any) -> None: ...
+    def kind(self, source: Source, value: Any) -> None: ...
     def keys(self, source: Source, found: tuple[Any, ...]) -> None: ...
     def changed(self, source: Source) -> None: ...
     def unfollowed(self, what: str) -> None: ...
@@ -69,6 +70,10 @@ class _Items:
                 return value
         return self.run.value(Source(self.kind, self.source, key), value)
 
+    def lacks(self, key: Any) -> None:
+        """A guard that there is no such item: the question that reading it asks."""
+        self.run.kind(Source(self.kind, self.source, key), MISSING)
+
     def length(self) -> int:
         self.run.fact(Source("length", self.source), len(self.original))
         return len(self.original)
@@ -107,7 +112,12 @@ def _known(key: Any) -> Any:
 def _from_all(kind: type, name: str) -> Any:
     """A method that wants all items."""
     method = getattr(kind, name)
-    return lambda self, *args, **kwargs: method(self._tj_all(), *args, **kwargs)
+    return lambda self, *args, **kwargs: method(self._tj_all(), *map(_filled, args), **kwargs)
+
+
+def _filled(x: Any) -> Any:
+    """What C code can read: a container from outside is empty to it."""
+    return x._tj_all() if isinstance(x, (List, Dict)) else x
 
 
 def _changing(kind: type, name: str) -> Any:
@@ -173,7 +183,10 @@ class List(list[Any]):
         if not hasattr(type(key), "__index__"):
             list.__getitem__(self, key)  # raises what it raises
         k = operator.index(key)
-        if k < 0 or self._tj_items.copied or k >= len(self._tj_items.original):
+        if not self._tj_items.copied and k >= len(self._tj_items.original):
+            self._tj_items.lacks(k)
+            raise IndexError("list index out of range")
+        if k < 0 or self._tj_items.copied:
             size = self._tj_size()
             k = k + size if k < 0 else k
             if not 0 <= k < size:

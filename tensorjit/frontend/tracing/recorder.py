@@ -105,6 +105,7 @@ class Recorder:
         self._asked: dict[tuple[Any, ...], list[Source]] = {}  # by the key of the second place: whether it is the same as another
         for source in captures:
             self._note_asked(source)
+        self._given: dict[int, np.ndarray[Any, Any]] = {}  # id of an array among the arguments: its copy
         self._copies: dict[tuple[Any, ...], tuple[Any, np.ndarray[Any, Any]]] = {}  # key of a captured array: it and its copy
         self._firsts: dict[int, tuple[Any, Source]] = {}  # id of a captured object: it and where it was first read
         self.made = Made(self)
@@ -262,11 +263,13 @@ class Recorder:
         if source is None:
             source = self._firsts[id(array)][1] if id(array) in self._firsts else self._source_of(array)
         if source.key not in self._copies:
-            copy = array.copy(order="K")
-            copy.flags.writeable = array.flags.writeable
+            copy = self._given.get(id(array), array)
+            if copy is array:
+                copy = array.copy(order="K")
+                copy.flags.writeable = array.flags.writeable
             self._copies[source.key] = (array, copy)
             self._firsts.setdefault(id(array), (array, source))
-            self._roots[id(copy)] = ("capture", self._number(source))
+            self._roots.setdefault(id(copy), ("capture", self._number(source)))
         return self._emit_capture(source), self._copies[source.key][1]
 
     def _emit_capture(self, source: Source) -> int:
@@ -293,7 +296,8 @@ class Recorder:
                 return same.container  # type: ignore[no-any-return]
         before = [] if id(value) in self._firsts else list(self._firsts.values())
         first = self._firsts.setdefault(id(value), (value, source))[1]
-        separate = Source("what", source).key in self._earlier and not asked  # an earlier run found an object of its own
+        # an earlier run found an object of its own, and did not ask; where code compares by identity, it would have
+        separate = not self.identity.watched and Source("what", source).key in self._earlier and not asked
         if first.key == source.key or separate:
             for other in self.identity.others(before, value):
                 self.captured(Source("same", other, source), False)
@@ -406,8 +410,9 @@ class Recorder:
 
     # -- writes ------------------------------------------------------------------------------------------------
 
-    def own(self, concrete: np.ndarray[Any, Any], k: int) -> None:
-        """An argument's memory."""
+    def own(self, array: np.ndarray[Any, Any], concrete: np.ndarray[Any, Any], k: int) -> None:
+        """An argument, which the function may read from outside too, and its copy."""
+        self._given[id(array)] = concrete
         self._roots[id(owner(concrete))] = ("param", k)
         self._keep.append(concrete)
 

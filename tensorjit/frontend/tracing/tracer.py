@@ -13,6 +13,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, Final, Protocol, final
 
 import numpy as np
@@ -103,8 +104,7 @@ class Tracer:
 
     @property
     def __class__(self) -> Any:  # what isinstance sees, so that the function takes the path that it takes untraced
-        asked = str(sys._getframe(1).f_globals.get("__name__", ""))
-        return type(self._tj_concrete) if asked.startswith("tensorjit.") else self._tj_recorder.class_of(self)
+        return type(self._tj_concrete) if _asks_itself() else self._tj_recorder.class_of(self)
 
     @__class__.setter
     def __class__(self, kind: Any) -> None:
@@ -276,6 +276,14 @@ class SymbolicInt(ScalarTracer):
         return self
 
     __floor__ = __ceil__ = __trunc__
+
+
+def _asks_itself() -> bool:
+    """Whether it is not the user's code, or a library's, that looks at a class."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__") == "abc":  # isinstance with an abstract class
+        frame = frame.f_back
+    return frame is not None and str(frame.f_globals.get("__name__", "")).startswith("tensorjit.")
 
 
 _NUMBERS: Final = (bool, int, float, complex, np.generic)
