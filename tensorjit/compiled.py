@@ -56,6 +56,7 @@ class Bound:
     values: list[Any]
     defaulted: frozenset[int]
     form: CallForm
+    records: bool = False  # whether a namedtuple is the tuple of its fields
 
     @property
     def given(self) -> list[Any]:
@@ -63,7 +64,7 @@ class Bound:
         return [None if k in self.defaulted else value for k, value in enumerate(self.values)]
 
     def leaves(self) -> list[Any]:
-        return list(leaves(self.given))
+        return list(leaves(self.given, self.records))
 
 
 class WrongCall(TypeError):
@@ -103,6 +104,8 @@ class ScriptFunction(NativeCallable):
     >>> isinstance(tj.script(lambda x: x + 1), tj.ScriptFunction)
     True
     """
+
+    _takes_records = False
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         functools.update_wrapper(self, function)
@@ -274,13 +277,13 @@ class ScriptFunction(NativeCallable):
             elif parameter.kind is parameter.VAR_POSITIONAL:
                 order += [~k] * (len(args) - len(order))
         order += [by_name[name] for name in kwargs]
-        return Bound(values, frozenset(defaulted), CallForm(len(args), tuple(kwargs), tuple(order)))
+        return Bound(values, frozenset(defaulted), CallForm(len(args), tuple(kwargs), tuple(order)), self._takes_records)
 
     # -- compiling ---------------------------------------------------------------------------------------------
 
     def _observe(self, bound: Bound, options: Options) -> Signature:
         try:
-            seen = observe(bound.given, self._static.__contains__, options.dynamic)
+            seen = observe(bound.given, self._static.__contains__, options.dynamic, bound.records)
         except TypeError as error:
             raise UnsupportedError([Problem(f"{self.__name__} was called with {error}")]) from None
         if (count := sum(1 for _ in flat(seen.params))) > MAX_LEAVES:

@@ -38,6 +38,8 @@ class Traced(ScriptFunction):
     raises, such a call runs as plain Python.
     """
 
+    _takes_records = True
+
     def __init__(
         self,
         function: Callable[..., Any],

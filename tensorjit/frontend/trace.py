@@ -43,6 +43,7 @@ from tensorjit.frontend.tracing.substitute import Substitute
 from tensorjit.frontend.tracing.tracer import Tracer
 from tensorjit.frontend.tracing.tree import Kind, Parameters, Path, Root, TraceTree
 from tensorjit.frontend.tracing.unfit import unfit
+from tensorjit.ir.signature import is_record
 from tensorjit.records import dataclass
 
 __all__ = [
@@ -339,6 +340,8 @@ def _kind(value: Any) -> Kind:
         return ("leaf", type(value))
     if type(value) in (tuple, list):
         return (type(value).__name__, *map(_kind, value))
+    if is_record(value):
+        return ("record", type(value), *map(_kind, value))
     if isinstance(value, _REFUSED):
         raise _refused(f"a {type(value).__name__} as an argument", "pass a tuple, or the values one by one")
     return ("static", value)
@@ -354,12 +357,12 @@ def _wrap(recorder: Recorder, value: Any, index: int, k: int, copies: dict[int, 
             copies[id(value)].flags.writeable = value.flags.writeable
             recorder.own(value, copies[id(value)], k)
         return recorder.identity.argument(value, recorder.wrap(copies[id(value)], index))
-    if type(value) in (tuple, list):
+    if type(value) in (tuple, list) or is_record(value):
         items = []
         for j, item in enumerate(value):
             at = recorder.emit("subscript", (index, recorder.constant(j)), droppable=True)
             items.append(_wrap(recorder, item, at, k, copies))
-        return type(value)(items)
+        return items if type(value) is list else tuple.__new__(type(value), items)
     if isinstance(value, np.generic) or type(value) in (int, float, complex):
         return recorder.wrap(value, index)
     return value
@@ -367,8 +370,9 @@ def _wrap(recorder: Recorder, value: Any, index: int, k: int, copies: dict[int, 
 
 def _statics(kinds: Sequence[Kind]) -> list[Any]:
     found: list[Any] = []
-    for kind in kinds:
-        found += [kind[1]] if kind[0] == "static" else _statics(kind[1:]) if kind[0] != "leaf" else []
+    for name, *rest in kinds:
+        found += rest if name == "static" else [rest[0], *_statics(rest[1:])] if name == "record" else []
+        found += _statics(rest) if name in ("tuple", "list") else []
     return found
 
 
@@ -410,8 +414,11 @@ def _static(substitute: Substitute, value: Any, name: str) -> Any:
     """What stands for an object among the arguments."""
     if isinstance(value, Tracer) or value is DEFAULT:
         return value
-    if type(value) in (tuple, list):
-        return type(value)(_static(substitute, item, name) for item in value)
+    if type(value) is list:
+        return [_static(substitute, item, name) for item in value]
+    if type(value) is tuple or is_record(value):
+        substitute.class_read(type(value))  # methods of a namedtuple run as they are
+        return tuple.__new__(type(value), [_static(substitute, item, name) for item in value])
     return substitute.constant(value, name)
 
 

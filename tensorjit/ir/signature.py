@@ -69,8 +69,11 @@ class StaticSig:
 @final
 @dataclass(frozen=True, slots=True)
 class TupleSig:
+    """A tuple or a list; with `record`, a namedtuple of that class."""
+
     items: tuple[ParamSig, ...]
     is_list: bool = False
+    record: type | None = None
 
 
 @final
@@ -113,8 +116,20 @@ def same_static(a: Any, b: Any) -> bool:
     return False
 
 
-def of_value(value: Any, static: bool = False, dynamic: bool = True) -> ParamSig:
-    """The signature of one argument; TypeError with the reason for an array that no compiled function takes.
+def is_record(value: Any) -> bool:
+    """Whether a value is a namedtuple, and nothing beside.
+
+    >>> from collections import namedtuple
+    >>> is_record(namedtuple("Pair", "a b")(1, 2)), is_record((1, 2))
+    (True, False)
+    """
+    kind = type(value)
+    return isinstance(value, tuple) and type(getattr(kind, "_fields", None)) is tuple and not kind.__dictoffset__
+
+
+def of_value(value: Any, static: bool = False, dynamic: bool = True, records: bool = False) -> ParamSig:
+    """The signature of one argument; TypeError with the reason for an array that no compiled function takes. With `records`, a
+    namedtuple is the tuple of its fields.
 
     >>> of_value(np.zeros((3, 1)))
     ArraySig(dtype=f64, ones=(False, True), layout='C', writable=True, aligned=True, exact=None)
@@ -134,7 +149,9 @@ def of_value(value: Any, static: bool = False, dynamic: bool = True) -> ParamSig
         if dtype is not None and type(value) is dtype.numpy.type:
             return ScalarSig(ScalarType(dtype))
     if type(value) in (tuple, list) and not static:
-        return TupleSig(tuple(of_value(v, dynamic=dynamic) for v in value), type(value) is list)
+        return TupleSig(tuple(of_value(v, dynamic=dynamic, records=records) for v in value), type(value) is list)
+    if records and not static and is_record(value):
+        return TupleSig(tuple(of_value(v, dynamic=dynamic, records=True) for v in value), record=type(value))
     return StaticSig(value)
 
 
@@ -152,24 +169,26 @@ def _of_array(value: np.ndarray[Any, Any], dynamic: bool) -> ArraySig:
     return ArraySig(dtype, ones, layout, flags.writeable, flags.aligned, None if dynamic else value.shape)
 
 
-def leaves(value: Any) -> Iterable[Any]:
-    """The leaves of nested tuples and lists."""
-    if type(value) in (tuple, list):
+def leaves(value: Any, records: bool = False) -> Iterable[Any]:
+    """The leaves of nested tuples and lists, and of namedtuples with `records`."""
+    if type(value) in (tuple, list) or (records and is_record(value)):
         for v in value:
-            yield from leaves(v)
+            yield from leaves(v, records)
     else:
         yield value
 
 
-def observe(values: Sequence[Any], is_static: Callable[[int], bool] = lambda i: False, dynamic: bool = True) -> Signature:
+def observe(
+    values: Sequence[Any], is_static: Callable[[int], bool] = lambda i: False, dynamic: bool = True, records: bool = False
+) -> Signature:
     """The signature of a call: of each argument, and what is seen of pairs.
 
     >>> x = np.zeros(5)
     >>> observe([x, x[1:], np.ones(5)]).equal
     (((0, 0), (2, 0)),)
     """
-    params = tuple(of_value(v, is_static(i), dynamic) for i, v in enumerate(values))
-    arrays = [(k, v) for k, v in enumerate(leaves(list(values))) if type(v) is np.ndarray]
+    params = tuple(of_value(v, is_static(i), dynamic, records) for i, v in enumerate(values))
+    arrays = [(k, v) for k, v in enumerate(leaves(list(values), records)) if type(v) is np.ndarray]
     seen: dict[int, Place] = {}
     shapes: dict[tuple[int, ...], int] = {}
     equal = []

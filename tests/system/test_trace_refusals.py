@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import tensorjit as tj
+from tensorjit.frontend.tracing.check import own_copies
 from tests.system.harness import BACKENDS, compare, observe
 
 X = np.arange(1.0, 4.0)
@@ -34,7 +35,7 @@ def _quiet() -> Iterator[None]:
 
 
 def held(traced: Callable[..., Any], function: Callable[..., Any], *args: Any) -> None:
-    text = compare(observe(traced, args), observe(function, args), ulp=4)
+    text = compare(observe(traced, own_copies(args)), observe(function, own_copies(args)), ulp=4)
     assert not text, f"{args!r}: {text}"
 
 
@@ -163,22 +164,53 @@ def test_arrays_over_bytes_are_constants() -> None:
     held(traced, function, X + 1)
 
 
+SCALE = 3.0
+
+
 class Pair(NamedTuple):
     a: Any
     b: Any = 1.0
 
+    def total(self) -> Any:
+        return self.a + self.b * SCALE
+
+
+class Named(Pair):
+    """Its objects have attributes beside."""
+
 
 Loose = collections.namedtuple("Loose", "a b")  # noqa: PYI024
+Other = collections.namedtuple("Other", "a b")  # noqa: PYI024
 
 
-@pytest.mark.parametrize("kind", [Pair, Loose])
-def test_namedtuples_as_arguments(kind: Any) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_namedtuples_as_arguments(backend: str) -> None:
     def function(x: Any, p: Any) -> Any:
-        return x * p.a + p[1]
+        return x * p[0] + p[1] + (0 if type(p) is tuple else len(type(p).__name__) + p.b) - len(p)
 
-    traced = tj.trace(function, (X, kind(2.0, 3.0)))
-    for pair in (kind(2.0, 3.0), kind(4.0, 5.0), kind(X, 2), kind(X + 1, np.float32(2)), kind((1.0,)[0], True)):
-        held(traced, function, X, pair)
+    traced = tj.trace(function, (X, Loose(2.0, 3.0)), backend=backend)
+    for k in range(5):
+        held(traced, function, X, Loose(float(k), 3.0))
+    assert traced.paths == 1
+    kinds: list[Any] = [Loose, Other, Pair, Named, lambda a, b: (a, b)]
+    for kind in kinds:
+        for a, b in ((4.0, 5.0), (X, 2), (X + 1, np.float32(2)), (True, X)):
+            held(traced, function, X, kind(a, b))
+    held(tj.script(lambda x, a, b: traced(x, (a, b)), backend=backend), lambda x, a, b: function(x, (a, b)), X, 2.0, 3.0)
+
+
+def test_namedtuples_with_methods_and_in_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def function(x: Any, *pairs: Any) -> Any:
+        (first, *_), _ = pairs
+        first.a[...] += x
+        return x * first.total() + pairs[1]["a" if isinstance(pairs[1], dict) else 0].b
+
+    args = [Pair(X + 1, 2.0)], (Pair(1.0, 5.0), 1)
+    traced = tj.trace(function, (X, *args))
+    for factor in (3.0, 4.0):
+        monkeypatch.setitem(globals(), "SCALE", factor)
+        held(traced, function, X, [Pair(X + 1, 2.0)], (Pair(1.0, 6.0), 1))
+    assert traced.paths == 2
 
 
 @pytest.mark.parametrize(

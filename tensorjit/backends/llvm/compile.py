@@ -155,7 +155,7 @@ def _given(signature: Signature, form: Any, specialised: Specialised) -> tuple[l
 
 def _param(sig: ParamSig, leaves: Iterator[int], written: set[int]) -> Param:
     if isinstance(sig, TupleSig):
-        return TupleParam(tuple(_param(i, leaves, written) for i in sig.items), sig.is_list)
+        return TupleParam(tuple(_param(i, leaves, written) for i in sig.items), list if sig.is_list else sig.record or tuple)
     leaf = next(leaves)
     if isinstance(sig, ArraySig):
         return array_param(sig, leaf in written)

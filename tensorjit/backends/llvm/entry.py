@@ -142,10 +142,10 @@ class OpaqueParam:
 @final
 @dataclass(frozen=True, slots=True)
 class TupleParam:
-    """Exactly a tuple (or a list) of these."""
+    """Exactly a tuple (or a list, or a namedtuple of this class) of these."""
 
     items: tuple[Param, ...]
-    is_list: bool = False
+    kind: type = tuple
 
 
 @final
@@ -370,8 +370,8 @@ class _Checker:
                 host.guard_same(value, host.python_object("_Py_NoneStruct"))
                 return None
             case TupleParam():
-                items = host.guard_items(value, len(param.items), param.is_list)
-                if param.is_list:  # another thread may change it while the body runs
+                items = host.guard_items(value, len(param.items), param.kind)
+                if param.kind is list:  # another thread may change it while the body runs
                     self._captured += items
                 return tuple(self._read(p, v) for p, v in zip(param.items, items, strict=True))
             case OpaqueParam():

@@ -340,13 +340,14 @@ class HostBuilder:
         self.emit.branch(following)
         self.emit.position_at_end(following)
 
-    def guard_items(self, value: ir.Value, length: int, is_list: bool = False) -> list[ir.Value]:
-        """Exactly a tuple (or a list) of `length` items: the items, borrowed."""
-        self.guard(self.has_type(value, self.python_object("PyList_Type" if is_list else "PyTuple_Type")))
+    def guard_items(self, value: ir.Value, length: int, kind: type = tuple) -> list[ir.Value]:
+        """Exactly a tuple (or a list, or a namedtuple of some class) of `length` items: the items, borrowed."""
+        names = {tuple: "PyTuple_Type", list: "PyList_Type"}
+        self.guard(self.has_type(value, self.python_object(names[kind]) if kind in names else self.constant(kind)))
         size = self.load_field(value, LAYOUT.size, I64)
         self.guard(self.emit.icmp_signed("==", size, I64(length)))
         start = LAYOUT.tuple_items
-        if is_list:
+        if kind is list:
             value, start = self.load_field(value, LAYOUT.list_items, PTR), 0
         return [self.load_field(value, start + 8 * i, PTR) for i in range(length)]
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from tensorjit.errors import TracingCheckError
+from tensorjit.ir.signature import is_record
 from tensorjit.passes.specialise.state import MISSING, Source
 
 # Relative and absolute tolerance of a dtype's kind and size: fused transcendentals and sums differ in the last bits.
@@ -86,6 +87,8 @@ def own_copies(x: Any, known: dict[int, Any] | None = None) -> Any:
         made.flags.writeable = x.flags.writeable
     elif type(x) in (list, tuple):
         made = type(x)([own_copies(item, known) for item in x])
+    elif is_record(x):
+        made = tuple.__new__(type(x), [own_copies(item, known) for item in x])
     elif type(x) is dict:
         made = {key: own_copies(item, known) for key, item in x.items()}
     else:

@@ -207,8 +207,9 @@ class Recorder:
             return self.constant(x), x
         if isinstance(x, (tuple, list)):
             pairs = [self.lift(i) for i in x]
-            kind = list if isinstance(x, list) else tuple
-            return self.emit(kind.__name__, [i for i, _ in pairs], droppable=True, star=()), kind(c for _, c in pairs)
+            concrete = [c for _, c in pairs]
+            index = self.emit("tuple" if isinstance(x, tuple) else "list", [i for i, _ in pairs], droppable=True, star=())
+            return index, tuple.__new__(type(x), concrete) if isinstance(x, tuple) else concrete
         if isinstance(x, slice):
             pairs = [self.lift(i) for i in (x.start, x.stop, x.step)]
             return self.emit("slice", [i for i, _ in pairs], droppable=True), slice(*(c for _, c in pairs))

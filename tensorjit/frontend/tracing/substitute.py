@@ -349,6 +349,7 @@ class Substitute:
             self.fact(Source("length", source), len(value))
             return tuple([self.value(Source("tuple item", source, k), v) for k, v in enumerate(value)])
         if type(fields) is tuple and len(fields) == len(value):
+            self.class_read(type(value))
             items = [self.value(Source("attribute", source, n), v) for n, v in zip(fields, value, strict=True)]
             return tuple.__new__(type(value), items)
         self.same_object(source, value)

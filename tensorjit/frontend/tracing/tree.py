@@ -25,7 +25,7 @@ from tensorjit.passes.specialise.state import PLAIN, Source
 from tensorjit.records import dataclass
 
 Parameters = tuple[tuple[str, str, bool], ...]
-# What an argument was: ("leaf", class), ("static", value), ("tuple" or "list", item, ...).
+# What an argument was: ("leaf", class), ("static", value), ("tuple" or "list", item, ...), ("record", class, item, ...).
 Kind = tuple[Any, ...]
 Root = tuple[Kind, ...]
 Condition = tuple[int, tuple[int, ...], Kind]  # of a parameter, or the item at these indices in it
@@ -349,6 +349,8 @@ class _Emitter:
             return _is(b, _type_of(b, value), _class(b, kind[1]))
         if kind[0] == "static":
             return self._is_static(b, value, kind[1])
+        if kind[0] == "record":
+            return self._is_object(b, _type_of(b, value), kind[1])
         length = b.add("call", (_numpy(b, "builtins.len"), value), attrs=_CALL)
         return b.add("compare", (length, _const(b, len(kind) - 1)), attrs={"op": "=="})
 
@@ -443,16 +445,18 @@ def _kind_conditions(k: int, indices: tuple[int, ...], kind: Kind, others: Seque
         return typed
     if kind[0] == "static":
         return [*typed, (k, indices, kind)]
-    found = [*typed, (k, indices, kind)]
-    alike = [o for o in others if o[0] == kind[0] and len(o) == len(kind)]
-    for j, item in enumerate(kind[1:]):
-        found += _kind_conditions(k, (*indices, j), item, [o[j + 1] for o in alike], always)
+    record = kind[0] == "record"
+    found = [*(() if record else typed), *([(k, indices, kind)] if typed or not record else ())]
+    start = 2 if record else 1
+    alike = [o for o in others if o[0] == kind[0] and len(o) == len(kind) and not (record and o[1] is not kind[1])]
+    for j, item in enumerate(kind[start:]):
+        found += _kind_conditions(k, (*indices, j), item, [o[j + start] for o in alike], always)
     return found
 
 
 def _python_class(kind: Kind) -> type | None:
     """The class that arguments of a kind have; None where the kind itself says enough."""
-    if kind[0] == "leaf":
+    if kind[0] in ("leaf", "record"):
         return kind[1]  # type: ignore[no-any-return]
     if kind[0] == "static":
         return type(kind[1]) if isinstance(kind[1], np.dtype) or type(kind[1]) in (bool, str, bytes) else None

@@ -168,6 +168,8 @@ def _parameters(s: Specialiser, generic: Graph, signature: Signature, defaults: 
             made = Sequence_(tuple(make(i, k) for i in sig.items), sig.is_list)
             if sig.is_list:
                 s.lists.add(made)
+            if sig.record is not None:
+                s.records[made] = sig.record
             return made
         leaf = next(counter)
         if isinstance(sig, DefaultSig):

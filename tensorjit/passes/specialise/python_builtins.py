@@ -115,7 +115,7 @@ def python_type(s: Specialiser, x: Abstract) -> type:
     if isinstance(x, SymInt):
         return int
     if isinstance(x, Sequence_):
-        return list if x.is_list else tuple
+        return list if x.is_list else s.records.get(x, tuple)
     if isinstance(x, Value):
         if isinstance(x.type, ArrayType):
             return np.ndarray

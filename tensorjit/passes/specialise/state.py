@@ -325,6 +325,7 @@ class Specialiser:
         self.versions = 0
         self.in_condition = False  # of a while: its block must end in a yield
         self.params: dict[Value, int] = {}  # the leaves of the arguments, then the captured arrays
+        self.records: dict[Abstract, type] = {}  # namedtuples among the arguments
         self.lists: set[Abstract] = set()  # lists from outside: objects of the caller
         self.containers: dict[tuple[Any, ...], Abstract] = {}  # captured lists and tuples, by their places
         self.leaves = 0
