@@ -372,7 +372,9 @@ class ScriptFunction(NativeCallable):
     def code(self) -> str:
         """The generic graph as runnable Python."""
         given = {k: p.default for k, p in self._signature.parameters.items() if p.default is not inspect.Parameter.empty}
-        return _seeing().python_code(self.graph, given)  # type: ignore[no-any-return]
+        graph = self.graph
+        with internal_errors_told(self.__name__):
+            return _seeing().python_code(graph, given)  # type: ignore[no-any-return]
 
     def graph_for(self, *args: Any, **kwargs: Any) -> Graph:
         """The typed, simplified graph of a call with these arguments (nothing is run)."""
@@ -380,7 +382,9 @@ class ScriptFunction(NativeCallable):
 
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """What a call with these arguments becomes: kernels, what was fused, what is guarded, what stood against fusion."""
-        return _seeing().explain(self.__name__, self._examined(args, kwargs))  # type: ignore[no-any-return]
+        examined = self._examined(args, kwargs)
+        with internal_errors_told(self.__name__):
+            return _seeing().explain(self.__name__, examined)  # type: ignore[no-any-return]
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The stages of compiling for these arguments, as text."""

@@ -76,7 +76,10 @@ def source_of(function: object) -> SourceFunction:
     text = getattr(function, "__source__", None)
     try:
         if isinstance(text, str):
-            return _check(_in_text(code, text))
+            found = _in_text(code, text)
+            with suppress(UnsupportedError):
+                return _check(found)
+            raise _no_source(code, "its __source__ is the text of another function")
         with suppress(UnsupportedError, SyntaxError):
             return _in_file(code, function.__globals__)
         for text in _carried.get(_key_of(code), ()):
@@ -114,9 +117,19 @@ def texts_to_carry(function: types.FunctionType) -> Mapping[Key, str]:
     """
     texts: dict[Key, str] = {}
     for helper in _helpers(function, {}).values():
+        code = helper.__code__
+        known = (code, code.co_filename)
         with suppress(CompileError):  # what calls it says so when it is compiled
-            texts[_key_of(helper.__code__)] = _text_alone(source_of(helper))
+            if known not in _alone:
+                _alone[known] = _text_alone(source_of(helper))
+            texts[_key_of(code)] = _alone[known]
+    if len(_alone) > MAX_ALONE:
+        _alone.clear()
     return texts
+
+
+_alone: dict[tuple[types.CodeType, str], str] = {}  # texts of functions that were pickled: some are for every task of a pool
+MAX_ALONE: Final = 512
 
 
 def _helpers(function: types.FunctionType, found: dict[int, types.FunctionType]) -> dict[int, types.FunctionType]:

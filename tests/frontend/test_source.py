@@ -142,6 +142,9 @@ def test_source_attribute() -> None:
     assert interpret(f)(1) == 2
     f.__source__ = "def f(x):\n    return x + 1\n"
     assert interpret(f)(1) == 2
+    f.__source__ = "def f(x):\n    return x + 2\n"
+    with pytest.raises(UnsupportedError, match="is the text of another function"):
+        parse(f)
     f.__source__ = "def g(x): return x\n"
     with pytest.raises(UnsupportedError, match="does not hold it"):
         parse(f)
