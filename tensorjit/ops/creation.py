@@ -278,7 +278,8 @@ def _eye(
     rows, columns = b.lengths((rows, columns), to)
     column = b.iota(columns, Static(np.int64(0)), Static(np.int64(1)), I64)
     row = b.iota(rows, Static(np.int64(0)), Static(np.int64(1)), I64)
-    diagonal = b.elementwise("add", row, k)
+    shift = Static(b.integer(k, "k")) if isinstance(k, Static) else b.int_of(b.dim(k))
+    diagonal = b.elementwise("add", row, shift)
     on = b.elementwise("equal", b.view(b.value(diagonal), (rows, 1), ((0, 1), (None, 0))), column)
     result = b.cast(on, to)
     return b.copy(b.value(result), "F") if _layout(b, order) == "F" else result
@@ -347,7 +348,7 @@ def _array(
     _only(b, "subok", subok, False, True)
     _only(b, "ndmax", ndmax, 0)
     result = _converted(b, object, dtype, order, copy)
-    missing = b.static(ndmin, "ndmin") - b.rank(result)
+    missing = b.integer(ndmin, "ndmin") - b.rank(result)
     if missing > 0:
         shape = b.shape_of(result)
         axes = [(None, 0)] * missing + [(k, 1) for k in range(len(shape))]

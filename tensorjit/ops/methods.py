@@ -159,6 +159,8 @@ def _size_of(b: TypedBuilder, a: Abstract, axis: Abstract = Static(None)) -> Abs
         return _size(b, x)
     if isinstance(b.static(axis, "axis"), tuple) and not _SIZE_OF_AXES:
         b.fail("TypeError", "tuple indices must be integers or slices, not tuple")
+    if isinstance(axis, Sequence_) and axis.is_list and _SIZE_OF_AXES:
+        axis = Sequence_(axis.items)
     return b.int_of(dims.product(b.shape_of(x)[k] for k in b.axes_argument(axis, b.rank(x))))
 
 

@@ -54,6 +54,8 @@ def over(b: TypedBuilder, a: Abstract, axis: Abstract, keepdims: Abstract) -> Ov
     """The operand of a reduction; an axis of 0 or -1 is allowed for rank 0, as in NumPy."""
     x = b.array(a)
     flag = b.static(keepdims, "keepdims")
+    if flag is not np._NoValue:
+        flag = b.integer(keepdims, "keepdims")
     if not b.rank(x) and isinstance(axis, Static) and axis.value in (0, -1):
         axis = NONE
     return Over(x, b.axes_argument(axis, b.rank(x)), bool(flag) and flag is not np._NoValue)
@@ -183,12 +185,21 @@ def _starts_in_order(b: TypedBuilder, name: str, o: Over, dtype: DType, initial:
     return is_default(initial) or neutral or (name == "sum" and whole and is_true(where))
 
 
+def mask_of(b: TypedBuilder, where: Abstract) -> Value:
+    """A `where=`: an array of another dtype than bool is a TypeError, a Python number counts as its truth."""
+    mask = b.array(where)
+    own = b.strong_dtype(mask)
+    if own is not BOOL and b.is_array(where):
+        what = "array data" if b.rank(mask) else "scalar"
+        b.fail("TypeError", f"Cannot cast {what} from {own.numpy!r} to dtype('bool') according to the rule 'safe'")
+    return mask
+
+
 def masked(b: TypedBuilder, o: Over, where: Abstract, neutral: Abstract) -> Over:
     """The operand with the neutral element where `where` does not hold."""
     if is_true(where):
         return o
-    mask = b.array(where)
-    dtype = b.strong_dtype(o.x)
+    mask, dtype = mask_of(b, where), b.strong_dtype(o.x)
     picked = b.apply("select", (mask, o.x, b.as_dtype(neutral, dtype)), Loop((BOOL, dtype, dtype), dtype))
     return Over(b.as_array(picked), o.axes, o.keepdims)
 
@@ -310,7 +321,7 @@ def _position_rule(name: str) -> Rule:
         if isinstance(axis, (Sequence_,)) or (isinstance(axis, Static) and isinstance(axis.value, tuple)):
             b.fail("TypeError", "'tuple' object cannot be interpreted as an integer")
             axis = NONE
-        o = over(b, a, axis, keepdims)
+        o = over(b, a, axis, Static(bool(b.static(keepdims, "keepdims"))))
         dtype = b.strong_dtype(o.x)
         b.check("gt", o.count, 0, "ValueError", f"attempt to get {name} of an empty sequence")
         if b.is_array(out) and not np.can_cast(to := b.strong_dtype(out).numpy, np.int64, "safe"):
@@ -338,7 +349,7 @@ def _warn_where(b: TypedBuilder, condition: Abstract, message: str) -> None:
 
 
 def _count_nonzero(b: TypedBuilder, a: Abstract, axis: Abstract = NONE, *, keepdims: Abstract = FALSE) -> Abstract:
-    o = over(b, a, axis, keepdims)
+    o = over(b, a, axis, FALSE if is_default(keepdims) else keepdims)
     truth = b.cast(o.x, BOOL)
     return reduce_over(b, "sum", Over(b.as_array(truth), o.axes, o.keepdims), Loop((I64,), I64))
 

@@ -41,11 +41,14 @@ def _text(shape: Sequence[Dim]) -> str:
     return "(" + ",".join("{}" for _ in shape) + ("," if len(shape) == 1 else "") + ")"
 
 
-def _axis(b: TypedBuilder, axis: Abstract, rank: int, what: str = "") -> int:
-    """One axis; AxisError where it is out of range, its message beginning with `what`."""
+def _axis(b: TypedBuilder, axis: Abstract, rank: int, what: str = "", bools: bool = True) -> int:
+    """One axis; AxisError where it is out of range, its message beginning with `what`. Some functions take no bool for one."""
     value = b.static(axis, "axis")
     if not isinstance(value, (int, np.integer)):
         b.fail("TypeError", f"'{type(value).__name__}' object cannot be interpreted as an integer")
+        return 0
+    if isinstance(value, bool) and not bools:
+        b.fail("TypeError", "an integer is required for the axis")
         return 0
     if not -rank <= value < rank:
         b.fail("numpy.exceptions.AxisError", f"{what}axis {value} is out of bounds for array of dimension {rank}")
@@ -69,12 +72,12 @@ def _returned(b: TypedBuilder, a: Abstract, result: Value) -> Abstract:
     return b.load(result) if scalar and not b.rank(result) else result
 
 
-def _axes(b: TypedBuilder, axis: Abstract, rank: int, what: str = "") -> tuple[int, ...]:
+def _axes(b: TypedBuilder, axis: Abstract, rank: int, what: str = "", bools: bool = True) -> tuple[int, ...]:
     """Axes in the order given, an int standing for one."""
     items = axis.items if isinstance(axis, Sequence_) else (axis,)
     if isinstance(axis, Static) and isinstance(axis.value, (tuple, list)):
         items = tuple(Static(v) for v in axis.value)
-    return tuple(_axis(b, item, rank, what) for item in items)
+    return tuple(_axis(b, item, rank, what, bools) for item in items)
 
 
 def _window(b: TypedBuilder, x: Value, axis: int, start: Dim, length: Dim, step: int = 1) -> Value:
@@ -101,7 +104,6 @@ def reshaped(b: TypedBuilder, x: Value, given: Sequence[Abstract], order: str = 
         return x
     for s in sizes:
         if s is not None:
-            b.check("ge", s, -1, "ValueError", "negative dimensions not allowed")
             b.check("ge", s, 0, "tensorjit.errors.TypeInferenceError", "a size is -1 that is no constant: write -1 there")
     if None in sizes:
         b.check("gt", known, 0, "ValueError", message, args)
@@ -120,7 +122,7 @@ def reshaped(b: TypedBuilder, x: Value, given: Sequence[Abstract], order: str = 
 
 
 def _unknown(size: Abstract) -> bool:
-    return isinstance(size, Static) and isinstance(size.value, (int, np.integer)) and size.value == -1
+    return isinstance(size, Static) and isinstance(size.value, (int, np.integer)) and int(size.value) < 0
 
 
 def _quotient(b: TypedBuilder, total: Dim, known: Dim) -> Dim:
@@ -188,10 +190,13 @@ def _transpose(b: TypedBuilder, a: Abstract, axes: Abstract = NONE) -> Abstract:
     rank = b.rank(x)
     if isinstance(axes, Static) and axes.value is None:
         return _returned(b, a, b.transpose(x, range(rank)[::-1]))
-    order = _axes(b, axes, rank)
-    if len(order) != rank:
+    if isinstance(axes, Static) and (isinstance(axes.value, bool) or not isinstance(axes.value, (int, np.integer))):
+        b.fail("TypeError", f"expected a sequence of integers or a single integer, got '{axes.value}'")
+        return x
+    if (len(axes.items) if isinstance(axes, Sequence_) else 1) != rank:
         b.fail("ValueError", "axes don't match array")
         return x
+    order = _axes(b, axes, rank, bools=False)
     if len(set(order)) != rank:
         b.fail("ValueError", "repeated axis in transpose")
         return x
@@ -269,7 +274,9 @@ def _squeeze(b: TypedBuilder, a: Abstract, axis: Abstract = NONE) -> Abstract:
             b.refuse("np.squeeze where the size of an axis may or may not be 1", "give the axis")
         gone = {k for k, d in enumerate(shape) if d == 1}
     else:
-        chosen = () if not shape and axis_of_rank_0(axis) else _axes(b, axis, len(shape))
+        if isinstance(axis, Sequence_) and axis.is_list:
+            b.fail("TypeError", "'list' object cannot be interpreted as an integer")
+        chosen = () if not shape and axis_of_rank_0(axis) else _axes(b, axis, len(shape), bools=False)
         gone = set(chosen)
         if len(gone) != len(chosen):
             b.fail("ValueError", "duplicate value in 'axis'")
@@ -404,7 +411,7 @@ def _concatenate(
     if not b.rank(parts[0]):
         b.fail("ValueError", "zero-dimensional arrays cannot be concatenated")
         return parts[0]
-    along = _axis(b, axis, b.rank(parts[0]))
+    along = _axis(b, axis, b.rank(parts[0]), bools=False)
     _not_both(b, dtype, out)
     return _joined(b, parts, along, dtype, casting, own, out)
 
@@ -458,7 +465,9 @@ def _column_stack(b: TypedBuilder, tup: Abstract) -> Abstract:
 
 def _flip(b: TypedBuilder, m: Abstract, axis: Abstract = NONE) -> Abstract:
     x = b.array(m)
-    chosen = b.axes_argument(axis, b.rank(x))
+    chosen = range(b.rank(x)) if isinstance(axis, Static) and axis.value is None else _axes(b, axis, b.rank(x))
+    if len(set(chosen)) != len(chosen):
+        b.fail("ValueError", "repeated axis")
     return flipped(b, x, chosen) if b.rank(x) else b.load(x)  # NumPy gives m[()]
 
 
@@ -503,7 +512,7 @@ def _repeat(b: TypedBuilder, a: Abstract, repeats: Abstract, axis: Abstract = NO
     x = _at_least_one_axis(b, x, axis)
     if b.rank(repeats) or isinstance(repeats, Sequence_):
         b.refuse("np.repeat with a number of repeats for each element", "give one number")
-    along, count = _axis(b, axis, b.rank(x)), b.dim(repeats)
+    along, count = _axis(b, axis, b.rank(x), bools=False), b.dim(repeats)
     b.check("ge", count, 0, "ValueError", "negative dimensions are not allowed")
     shape = _shape(x)
     b.check_size((*shape, count), b.strong_dtype(x))  # NumPy's own loop goes beyond the array, where the product wraps
@@ -534,7 +543,7 @@ def _diff(
     b: TypedBuilder, a: Abstract, n: Abstract = Static(1), axis: Abstract = MINUS_ONE, prepend: Abstract = NO_VALUE,
     append: Abstract = NO_VALUE,
 ) -> Abstract:  # fmt: skip
-    count = b.static(n, "n")
+    count = b.integer(n, "n") if not (isinstance(n, Static) and n.value == 0) else 0
     if count == 0:  # before NumPy makes an array of it
         return a
     x = b.array(a)
@@ -615,7 +624,7 @@ def _beyond(bound: Abstract, below: int | None = None, above: int | None = None)
 def _round(b: TypedBuilder, a: Abstract, decimals: Abstract = Static(0), out: Abstract = NONE) -> Abstract:
     """PyArray_Round (`numpy/_core/src/multiarray/calculation.c`)."""
     x = b.array(a) if isinstance(a, Sequence_) else a
-    places = b.static(decimals, "decimals")
+    places = b.integer(decimals, "decimals")
     dtype = b.strong_dtype(x)
     if dtype.kind == "c" and places:
         b.refuse("np.round of complex numbers to some decimals", "round the real and the imaginary part")
@@ -789,7 +798,7 @@ def _cumulative(name: str) -> Rule:
         if isinstance(axis, Static) and axis.value is None:
             flat = ArrayType(to, (dims.product(_shape(x)),))
             return finish(b, b.library(f"numpy.ndarray.{name}", (x,), flat, **keywords), out)
-        return finish(b, _like(b, f"ndarray.{name}", x, to, axis=_axis(b, axis, b.rank(x)), **keywords), out)
+        return finish(b, _like(b, f"ndarray.{name}", x, to, axis=_axis(b, axis, b.rank(x), bools=False), **keywords), out)
 
     return rule
 
@@ -814,7 +823,7 @@ def _sorting(sort: Callable[[TypedBuilder, Value, dict[str, Any]], Value]) -> Ru
         chosen = {"kind": b.static(kind, "kind"), "stable": b.static(stable, "stable")}
         keywords = {k: v for k, v in chosen.items() if v is not None}
         x = _at_least_one_axis(b, x, axis) if sort is _order else x
-        keywords["axis"] = _axis(b, axis, b.rank(x))
+        keywords["axis"] = _axis(b, axis, b.rank(x), bools=sort is not _order)
         return sort(b, x, keywords)
 
     return rule

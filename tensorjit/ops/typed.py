@@ -370,6 +370,14 @@ class TypedBuilder:
             raise Refusal(Problem(text, self.loc, "pass a constant"), needs_static=True)
         return static_value(of(x))
 
+    def integer(self, x: Abstract, what: str) -> int:
+        """An integer that must be known while compiling; TypeError at run time for what is none."""
+        value = self.static(x, what)
+        if isinstance(value, (int, np.integer)):
+            return int(value)
+        self.fail("TypeError", f"'{type(value).__name__}' object cannot be interpreted as an integer")
+        return 0
+
     def dtype_argument(self, x: Abstract) -> DType | None:
         """A `dtype=` argument; None stands for None."""
         value = self.static(x, "dtype")

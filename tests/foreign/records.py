@@ -116,7 +116,7 @@ def _how(error: Exception) -> str:
     if isinstance(error, tj.CompileError) and "internal error" not in str(error):
         return "refused"
     last = traceback.extract_tb(error.__traceback__)[-1]
-    by_the_program = last.name in ("throw", "raiser")  # where what a check of the program found is raised
+    by_the_program = last.name in ("throw", "raiser", "ask_python")  # where what a check of the program found is raised
     inside = last.filename.startswith(COMPILER) and not by_the_program
     return "internal" if isinstance(error, tj.CompileError) or inside else "raised"
 
@@ -163,7 +163,8 @@ def shown_as(value: Any) -> str:
 
 def difference(wanted: Any, found: Any) -> str:
     """What differs between two values, "" for nothing; "ulp 2.0" for floats that are so many units in the last place apart."""
-    if type(wanted) is not type(found):
+    equal_dtypes = isinstance(wanted, np.generic) and isinstance(found, np.generic)  # np.longlong counts as np.int64
+    if type(wanted) is not type(found) and not equal_dtypes:
         return f"type {type(wanted).__name__} {type(found).__name__}"
     if isinstance(wanted, tuple | list):
         if len(wanted) != len(found):

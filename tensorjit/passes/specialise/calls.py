@@ -29,7 +29,7 @@ from tensorjit.ops.abstract import (
     of,
     static_value,
 )
-from tensorjit.ops.typed import Refusal
+from tensorjit.ops.typed import Refusal, TypedBuilder
 from tensorjit.ops.words import describe
 from tensorjit.passes.specialise import operators, strings
 from tensorjit.passes.specialise.control import STUMBLES, fetch, poisoned
@@ -160,8 +160,11 @@ def method_call(s: Specialiser, method: Bound, args: list[Abstract], keywords: d
     b = s.b
     owner = method.owner
     if isinstance(owner, (Static, Text)) and isinstance(getattr(owner, "value", ""), str):
+        if not hasattr(str, method.name):
+            b.fail("AttributeError", f"'str' object has no attribute '{method.name}'")
+            return Poison()
         if all(map(is_static, [owner, *args])) and not keywords:
-            return of(getattr(static_value(owner), method.name)(*map(static_value, args)))
+            return _of_string(b, static_value(owner), method.name, [static_value(a) for a in args])
         if method.name == "format" and isinstance(owner, Static):
             return strings.by_format(b, owner.value, args, keywords)
     kind = _python_class(owner)
@@ -172,6 +175,15 @@ def method_call(s: Specialiser, method: Bound, args: list[Abstract], keywords: d
     if row is None:
         b.refuse(f"the method {method.name!r} of {describe(owner)} is not compiled")
     return row_call(s, row, [owner, *args], keywords)
+
+
+def _of_string(b: TypedBuilder, owner: str, name: str, args: list[Any]) -> Abstract:
+    """A method of a known string; what it raises is raised when the program gets here."""
+    try:
+        return of(getattr(owner, name)(*args))
+    except (LookupError, TypeError, ValueError) as error:
+        b.fail(type(error).__name__, str(error).replace("{", "{{").replace("}", "}}"))
+    return Poison()
 
 
 def _python_class(x: Abstract) -> type | None:

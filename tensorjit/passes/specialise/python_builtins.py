@@ -105,7 +105,11 @@ def _sequence(is_list: bool) -> Callable[..., Abstract]:
 
 def _isinstance(s: Specialiser, args: list[Abstract], keywords: dict[str, Abstract]) -> Abstract:
     x, kinds = args
-    return Static(issubclass(python_type(s, x), s.b.static(kinds, "the class")))
+    try:
+        return Static(issubclass(python_type(s, x), s.b.static(kinds, "the class")))
+    except TypeError:
+        s.b.fail("TypeError", "isinstance() arg 2 must be a type, a tuple of types, or a union")
+        return Poison()
 
 
 def python_type(s: Specialiser, x: Abstract) -> type:

@@ -50,7 +50,10 @@ def _ufunc_call(s: Specialiser, row: OpDef, args: list[Abstract], keywords: dict
         )
         return Static(np.float64(0))
     args = [as_operand(s, a) for a in args]
-    if isinstance(out, Sequence_) and len(out.items) == 1:
+    if isinstance(out, Sequence_) and not out.is_list:
+        if len(out.items) != 1:
+            b.fail("ValueError", "The 'out' tuple must have exactly one entry per ufunc output")
+            return Static(np.float64(0))
         out = out.items[0]
     masked = not (isinstance(where, Static) and where.value is True)
     if isinstance(out, Static) and out.value is None:
