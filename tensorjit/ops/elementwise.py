@@ -320,7 +320,7 @@ def _comparison(relation: str) -> Scalar:
     def scalar(args: Args, output: DType) -> Expr:
         x, y = args
         if x.dtype.kind == "c":
-            return _complex_compare(relation, x, y)
+            return _signalling_compare(relation, x, y)
         if x.dtype is y.dtype:
             return compare(relation, x, y)
         if x.dtype is U64:
@@ -336,6 +336,19 @@ def _compare_signs(relation: str, x: Expr, y: Expr) -> Expr:
     """A signed x with a u64 y, exactly: any negative x is smaller."""
     negative = compare("lt", x, const(0, x.dtype))
     return select(negative, Const(relation in ("ne", "lt", "le"), BOOL), compare(relation, cast(x, U64), y))
+
+
+def _signalling_compare(relation: str, x: Expr, y: Expr) -> Expr:
+    """NumPy's loops compare the order of parts as C does, which raises `invalid` for NaN."""
+    known = _complex_compare(relation, x, y)
+    if relation in ("eq", "ne"):
+        return known
+    (a, b), (c, d) = parts(x), parts(y)
+    in_real, in_imag = either(test("isnan", a), test("isnan", c)), either(test("isnan", b), test("isnan", d))
+    unordered = either(in_real, both(compare("eq", a, c), in_imag))
+    # 0 / 0 where it is unordered, and else 0, which is equal to 0; what is unordered is False
+    zero = const(0, a.dtype)
+    return both(known, is_zero(call("div", zero, select(unordered, zero, const(1, a.dtype)))))
 
 
 def _complex_compare(relation: str, x: Expr, y: Expr) -> Expr:
@@ -361,7 +374,7 @@ def _extremum(intrinsic: str, relation: str, on_bool: str, nan_wins: bool) -> Sc
             return select(either(_complex_compare(relation, x, y), either(test("isnan", re), test("isnan", im))), x, y)
         return Apply(intrinsic if x.dtype.kind == "f" or nan_wins else intrinsic[1:], (x, y), output)
 
-    return _in_float(scalar)
+    return scalar  # f16 not widened: of equals its loop keeps the first, those of f32 and f64 the second
 
 
 def _logical(intrinsic: str) -> Scalar:

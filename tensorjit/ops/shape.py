@@ -12,7 +12,7 @@ import numpy as np
 
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.dtypes import BOOL, F64, I32, I64, DType
+from tensorjit.ir.dtypes import BOOL, F16, F64, I32, I64, DType
 from tensorjit.ir.graph import Value
 from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.ops.abstract import Abstract, Sequence_, Static
@@ -186,6 +186,8 @@ def _flatten(b: TypedBuilder, a: Abstract, order: Abstract = Static("C")) -> Abs
 
 
 def _transpose(b: TypedBuilder, a: Abstract, axes: Abstract = NONE) -> Abstract:
+    if not isinstance(a, Sequence_) and not b.is_array(a) and not is_python(a) and is_default(axes):
+        return a  # a NumPy scalar
     x = b.array(a)
     rank = b.rank(x)
     if isinstance(axes, Static) and axes.value is None:
@@ -331,9 +333,8 @@ def _broadcast_to(b: TypedBuilder, array: Abstract, shape: Abstract, subok: Abst
 def _broadcast_arrays(b: TypedBuilder, *args: Abstract) -> Abstract:
     arrays = [b.array(a) for a in args]
     shape = b.broadcast_shapes([_shape(x) for x in arrays])
-    if all(len(_shape(x)) == len(shape) and all(map(b.same, _shape(x), shape)) for x in arrays):
-        return Sequence_(tuple(arrays))
-    return Sequence_(tuple(b.broadcast_to(x, shape) for x in arrays))
+    fits = [len(_shape(x)) == len(shape) and all(map(b.same, _shape(x), shape)) for x in arrays]
+    return Sequence_(tuple(x if as_it_is else b.broadcast_to(x, shape) for x, as_it_is in zip(arrays, fits, strict=True)))
 
 
 # -- joining -------------------------------------------------------------------------------------------------------
@@ -608,11 +609,41 @@ def _clip_method(
     common = b.common_dtype((x, *bounds))
     loop = Loop((common, common), common)
     result = x if bounds else b.elementwise("positive", x)
-    if not is_default(low):
-        result = b.apply("maximum", (result, low), loop)
-    if not is_default(high):
-        result = b.apply("minimum", (result, high), loop)
+    for ufunc, bound in (("maximum", low), ("minimum", high)):
+        if not is_default(bound):
+            result = _bounded(b, ufunc, result, bound, loop, _element_last(b, x, bounds, common))
     return written(b, "clip", result, out)
+
+
+def _element_last(b: TypedBuilder, x: Abstract, bounds: Sequence[Abstract], dtype: DType) -> bool:
+    """Whether clip's own loop, for two bounds, decides of an element equal to its bound (0.0 and -0.0) otherwise than maximum and
+    minimum: floats stay where both bounds are numbers, complex numbers become the bound."""
+    ones = set[Dim]() if set(b.shape_of(x)) <= {1} else {1}
+    numbers = all(set(b.shape_of(v)) <= ones for v in bounds)
+    return len(bounds) == 2 and (dtype.kind == "c" or (dtype.kind == "f" and dtype is not F16 and numbers))
+
+
+def _bounded(b: TypedBuilder, ufunc: str, x: Abstract, bound: Abstract, loop: Loop, last: bool) -> Abstract:
+    """The larger or smaller of an element and its bound; of equals, that which maximum and minimum of f32 take: the last."""
+    if not last:
+        return b.apply(ufunc, (x, bound), loop)
+    return _clipped(b, ufunc, x, bound, loop) if loop.output.kind == "c" else b.apply(ufunc, (bound, x), loop)
+
+
+def _clipped(b: TypedBuilder, ufunc: str, x: Abstract, bound: Abstract, loop: Loop) -> Abstract:
+    """Of complex numbers: x where it is NaN or strictly beyond, by the real parts and, where they are equal, by the others."""
+    dtype = loop.output
+    take, test = Loop((dtype,), dtype.part), Loop((dtype.part, dtype.part), BOOL)
+    strictly = "greater" if ufunc == "maximum" else "less"
+    (re, im), (bound_re, bound_im) = (
+        [b.apply(part, (b.cast(v, dtype) if b.is_array(v) else b.as_dtype(v, dtype),), take) for part in ("real", "imag")]
+        for v in (x, bound)
+    )
+    same = b.apply("equal", (re, bound_re), test)
+    beyond = b.elementwise("logical_and", same, b.apply(strictly, (im, bound_im), test))
+    beyond = b.elementwise("logical_or", beyond, b.apply(strictly, (re, bound_re), test))
+    stays = b.elementwise("logical_or", beyond, b.elementwise("isnan", x))
+    return b.apply("select", (stays, x, bound), Loop((BOOL, dtype, dtype), dtype))
 
 
 def _beyond(bound: Abstract, below: int | None = None, above: int | None = None) -> bool:
@@ -633,7 +664,7 @@ def _round(b: TypedBuilder, a: Abstract, decimals: Abstract = Static(0), out: Ab
     if places == 0:
         return finish(b, b.elementwise("rint", x), out)
     there, back = ("multiply", "divide") if places > 0 else ("divide", "multiply")
-    factor = Static(float(10 ** abs(places)))
+    factor = Static(_power_of_ten(abs(places)))
     scaled = b.elementwise(there, x, factor)
     to = b.strong_dtype(out) if b.is_array(out) else b.strong_dtype(scaled) if dtype.kind in "iu" else dtype
     if not fits_output(b, "multiply" if places > 0 else "divide", scaled, to):
@@ -641,6 +672,14 @@ def _round(b: TypedBuilder, a: Abstract, decimals: Abstract = Static(0), out: Ab
     scaled = scaled if b.strong_dtype(scaled) is to else b.cast(scaled, to)  # NumPy goes on in place
     result = b.elementwise(back, b.elementwise("rint", scaled), factor)
     return finish(b, b.cast(result, dtype) if dtype.kind in "iu" and is_default(out) else result, out)
+
+
+def _power_of_ten(places: int) -> float:
+    """NumPy's: by multiplication, which is rounded from 10^23 on and ends in infinity."""
+    power = 1.0
+    for _ in range(min(places, 400)):
+        power *= 10.0
+    return power
 
 
 def _copyto(

@@ -17,7 +17,7 @@ import numpy as np
 from tensorjit.errors import Loc, Problem
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim, DimExpr
-from tensorjit.ir.dtypes import BOOL, I64, U64, DType, from_numpy
+from tensorjit.ir.dtypes import BOOL, F64, I64, U64, DType, from_numpy
 from tensorjit.ir.graph import Builder, Op, Value
 from tensorjit.ir.kernel import Ref
 from tensorjit.ir.types import PY_BOOL, PY_COMPLEX, PY_FLOAT, PY_INT, Access, ArrayType, Layout, ScalarType, Type
@@ -437,7 +437,8 @@ class TypedBuilder:
             self.refuse(f"{ufunc.__name__} of {', '.join(str(g) for g in given)} computes in a dtype that is not compiled")
         known = [d for d in loops if d is not None]
         for a, d in zip(args, known, strict=False):
-            self._keeps_parts(self.strong_dtype(a), d)
+            if self.dtype_of(a) is not int:  # which may be beyond any dtype
+                self._keeps_parts(self.strong_dtype(a), d)
         return Loop(tuple(known[: ufunc.nin]), known[ufunc.nin])
 
     def elementwise(
@@ -454,7 +455,8 @@ class TypedBuilder:
         if loop is None:
             return Static(np.float64(0))
         if name in _COMPARISONS:
-            loop = self._exact(args, loop)
+            operands, loop = self._exact(args, loop)
+            return self.loop(name, operands, loop, checked)
         return self.loop(name, args, loop, checked)
 
     def loop(self, name: str, args: Sequence[Abstract], loop: Loop, checked: bool = False) -> Abstract:
@@ -492,14 +494,23 @@ class TypedBuilder:
         rooted = self.apply("select", (half, base, Static(dtype.numpy.type(1))), pick)
         return self.apply("select", (half, self.apply("sqrt", (rooted,), Loop((dtype,), dtype)), power), pick)
 
-    def _exact(self, args: Sequence[Abstract], loop: Loop) -> Loop:
-        """The loop of a comparison, where a Python int that its dtype may not hold is compared by value, as in NumPy."""
-        inputs = list(loop.inputs)
+    def _exact(self, args: Sequence[Abstract], loop: Loop) -> tuple[Sequence[Abstract], Loop]:
+        """The operands and the loop of a comparison, where a Python int that its dtype may not hold is compared by value, as in
+        NumPy; one beyond 64 bits as an infinity."""
+        inputs, operands = list(loop.inputs), list(args)
         for k, x in enumerate(args):
-            given = inputs[k].kind in "iu" and self.dtype_of(x) is int
-            if given and not (isinstance(x, Static) and _holds(inputs[k], x.value)):
-                inputs[k] = I64
-        return Loop(tuple(inputs), loop.output)
+            if not (inputs[k].kind in "iu" and self.dtype_of(x) is int):
+                continue
+            if not isinstance(x, Static) or _holds(I64, x.value):
+                inputs[k] = inputs[k] if isinstance(x, Static) and _holds(inputs[k], x.value) else I64
+            elif BOOL in (self.dtype_of(a) for a in args):
+                self.fail("OverflowError", "Python int too large to convert to C long")
+                operands[k] = Static(0)
+            elif not _holds(inputs[k], x.value):
+                operands[k] = Static(np.inf if x.value > 0 else -np.inf)
+                inputs = [F64, F64]
+                break
+        return operands, Loop(tuple(inputs), loop.output)
 
     def call(self, name: str, *args: Abstract, **keywords: Abstract) -> Any:
         """Apply the rule of a row."""
@@ -585,6 +596,8 @@ class TypedBuilder:
 
     def in_range(self, x: Abstract, dtype: DType) -> Value:
         """A number as an operand of a loop; a Python integer that its loop's dtype cannot hold raises OverflowError, as in NumPy."""
+        if isinstance(x, Static) and type(x.value) is int and dtype.kind in "fc" and not _holds(I64, x.value):
+            return self.constant(self._as_float(x.value))
         if self.dtype_of(x) is int and dtype.kind in "iu":
             low, high = (0, 1 << (8 * dtype.size)) if dtype.kind == "u" else _signed(dtype)
             if isinstance(x, Static):
@@ -597,6 +610,13 @@ class TypedBuilder:
                 value = self.value(x)
                 return self.add("fit_int", (value,), ScalarType(dtype), low=low, high=high - 1)
         return self.value(x)
+
+    def _as_float(self, value: int) -> float:
+        try:
+            return float(value)
+        except OverflowError as error:
+            self.fail("OverflowError", str(error))
+            return 0.0
 
     def _fit(self, x: Value, shape: tuple[Dim, ...]) -> Value:
         """x itself where implicit broadcasting (a static 1, or a missing axis) does; else an explicit view."""

@@ -109,8 +109,8 @@ def applied(function: Any) -> Any:
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 @pytest.mark.parametrize("function", EXACT)
 def test_exact_values_of_arrays(function: Any, dtype: Any, target: str) -> None:
-    if dtype is np.float16 and target != "host":
-        pytest.skip("the code is that of float32")
+    if dtype is np.float16 and (target != "host" or function is not np.tanh):
+        pytest.skip("the code is that of float32, which the table of ufuncs is tested for")
     arguments, wanted = points(function, dtype)
     with np.errstate(all="ignore"):
         compiled = tj.trace(applied(function), tuple(np.ones(3, dtype) for _ in arguments), target=target)

@@ -6,8 +6,12 @@ of range, raising `invalid`); narrower integers are cut from a 32-bit result, u3
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 from llvmlite import ir
 
+from tensorjit.backends.llvm import division
 from tensorjit.backends.llvm.abi import DOUBLE, FLOAT, I32, I64
 from tensorjit.backends.llvm.quiet import from_half, quiet_fcmp, to_half
 from tensorjit.backends.llvm.registers import Pair, Register, number, scalar_type, vector_type, width_of
@@ -71,6 +75,8 @@ def _int_to_float(builder: ir.IRBuilder, value: ir.Value, source: DType, target:
 
 
 def _float_to_float(builder: ir.IRBuilder, value: ir.Value, source: DType, target: DType) -> ir.Value:
+    if isinstance(value, ir.Constant) and _overflows(value, target):  # LLVM computes it, and no flag would be raised
+        division.raise_flag(builder, "over", ir.IntType(1)(1))
     if source.size == 8 and target.size == 2:
         return narrow_to_half(builder, value)
     typ = _like(value, scalar_type(target))
@@ -81,6 +87,12 @@ def _float_to_float(builder: ir.IRBuilder, value: ir.Value, source: DType, targe
     if source.size == 2:  # to double by way of float: exact, and the only way that the hardware has
         value = from_half(builder, value)
     return builder.fpext(value, typ) if target.size == 8 else value
+
+
+def _overflows(constant: ir.Constant, target: DType) -> bool:
+    value = constant.constant
+    with np.errstate(over="ignore"):
+        return isinstance(value, float) and math.isfinite(value) and not np.isfinite(target.numpy.type(value))
 
 
 def narrow_to_half(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
