@@ -85,6 +85,12 @@ def nonzero(x: Expr) -> Expr:
     return compare("ne", x, const(0, x.dtype))
 
 
+def telling(unordered: Expr, x: Expr) -> Expr:
+    """x, but where a condition holds NaN, by 0 / 0, which raises `invalid`."""
+    zero, one = const(0, x.dtype), const(1, x.dtype)
+    return select(unordered, call("div", zero, select(unordered, zero, one)), x)
+
+
 # -- shapes of rows ------------------------------------------------------------------------------------------------
 
 
@@ -163,15 +169,17 @@ def _complex_div(x: Expr, y: Expr, output: DType) -> Expr:
     one, zero = const(1, c.dtype), const(0, c.dtype)
     wide = compare("ge", call("abs", c), call("abs", d))
     null = both(is_zero(c), is_zero(d))
+    unordered = either(test("isnan", c), test("isnan", d))  # of which NumPy's comparison tells
+    top, side = select(null, zero, a), select(null, zero, b)  # an infinity times 0 would be told of, too
     big = select(null, one, select(wide, c, d))
     small = select(wide, d, c)
     ratio = call("div", small, big)
     scale = call("div", one, call("add", big, call("mul", small, ratio)))
-    re = select(wide, call("add", a, call("mul", b, ratio)), call("add", call("mul", a, ratio), b))
-    im = select(wide, call("sub", b, call("mul", a, ratio)), call("sub", call("mul", b, ratio), a))
+    re = select(wide, call("add", top, call("mul", side, ratio)), call("add", call("mul", top, ratio), side))
+    im = select(wide, call("sub", side, call("mul", top, ratio)), call("sub", call("mul", side, ratio), top))
     divisor = select(null, zero, one)
     return join(
-        select(null, call("div", a, divisor), call("mul", re, scale)),
+        select(null, call("div", a, divisor), telling(unordered, call("mul", re, scale))),
         select(null, call("div", b, divisor), call("mul", im, scale)),
         output,
     )
@@ -184,7 +192,8 @@ def _complex_reciprocal(z: Expr, output: DType) -> Expr:
     ratio = call("div", small, big)
     divisor = call("add", big, call("mul", small, ratio))
     inverse, rest = call("div", const(1, re.dtype), divisor), call("div", ratio, divisor)
-    return join(select(wide, inverse, rest), call("neg", select(wide, rest, inverse)), output)
+    unordered = either(test("isnan", re), test("isnan", im))  # of which NumPy's comparison tells
+    return join(telling(unordered, select(wide, inverse, rest)), call("neg", select(wide, rest, inverse)), output)
 
 
 def _square(args: Args, output: DType) -> Expr:
@@ -292,8 +301,7 @@ def _log_sum(exponential: str, at_equal: Expr, factor: Expr | None, args: Args) 
     if factor is not None:
         tail = call("mul", factor, tail)
     larger = select(compare("gt", difference, zero), x, y)
-    unordered = test("isnan", difference)
-    ordered = select(unordered, call("div", zero, select(unordered, zero, const(1, x.dtype))), call("add", larger, tail))
+    ordered = telling(test("isnan", difference), call("add", larger, tail))
     return select(equal, call("add", x, at_equal), ordered)
 
 
