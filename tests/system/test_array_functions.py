@@ -216,3 +216,20 @@ def test_diff_takes_what_comes_before_and_after() -> None:
     for function in (first_difference, rows_with_edges):
         hold(function, *[lambda x=x, e=e: (x.copy(), e) for x in arrays for e in (0, 1.5, np.float32(2), True)])
     hold(first_difference, lambda: (np.arange(5.0), np.arange(2.0)), lambda: (np.arange(5.0), np.ones((1, 2))))
+
+
+def transposed(x: Any) -> Any:
+    return np.transpose(x), np.transpose(x) * 2
+
+
+def test_numpy_scalars_stay_scalars_when_transposed() -> None:
+    hold(transposed, *[lambda x=x: (x,) for x in (np.float32(3), np.int8(2), np.array(2.5), 2.5, np.ones((2, 3)))])
+
+
+def broadcast(x: Any, y: Any) -> Any:
+    first, second = np.broadcast_arrays(x, y)
+    return second, first + 0
+
+
+def test_what_needs_no_stretching_is_not_read_only() -> None:
+    hold(broadcast, lambda: (np.ones(3), np.ones((2, 3))), lambda: (np.ones(3), np.ones(3)), lambda: (np.float64(2), np.ones(4)))
