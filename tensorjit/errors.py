@@ -144,22 +144,19 @@ REPORT = 'this is a fault of tensorjit: please report it, with the function and 
 
 
 def internal_error(error: BaseException, work: str, loc: Loc | None = None) -> InternalError:
-    """What the user is told of an exception of the compiler's own."""
+    """What the user is told of an exception of the compiler's own.
+
+    >>> print(internal_error(KeyError("x"), "compiled f"))
+    an internal error of tensorjit while it compiled f (KeyError: 'x')
+      hint: this is a fault of tensorjit: please report it, with the function and this traceback; ...
+    """
     said = f"{type(error).__name__}: {error}".partition("\n")[0]
     return InternalError([Problem(f"an internal error of tensorjit while it {work} ({said})", loc, REPORT)])
 
 
 @contextmanager
 def internal_errors_told(name: str, loc: Callable[[], Loc | None] = lambda: None) -> Iterator[None]:
-    """Around the compiler's own work: whatever it raises, but for what it says to the user and what is said to it, is its fault.
-
-    >>> with internal_errors_told("f"):
-    ...     {}["x"]
-    Traceback (most recent call last):
-        ...
-    tensorjit.errors.InternalError: an internal error of tensorjit while it compiled f (KeyError: 'x')
-      hint: this is a fault of tensorjit: please report it, with the function and this traceback; ...
-    """
+    """Around the compiler's own work: what it raises is its fault, but for what it says to the user, and memory that runs out."""
     try:
         yield
     except Exception as error:
