@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import FunctionType, MappingProxyType, MethodType
 from typing import Any, Final, final
@@ -35,7 +36,7 @@ from tensorjit.frontend.tracing.check import arguments_for, check, compare, pres
 from tensorjit.frontend.tracing.containers import Dict, List
 from tensorjit.frontend.tracing.identity import WatchError
 from tensorjit.frontend.tracing.intercept import intercepted
-from tensorjit.frontend.tracing.marks import marked
+from tensorjit.frontend.tracing.marks import marked, random_states
 from tensorjit.frontend.tracing.objects import is_proxy, original
 from tensorjit.frontend.tracing.places import place_of_error, place_of_function
 from tensorjit.frontend.tracing.recorder import ACTIVE, Recorder, RefusedError
@@ -152,8 +153,13 @@ def _record(function: Callable[..., Any], parameters: Parameters, values: Sequen
             wrapped = [_wrap(recorder, v, k, k, copies) for k, v in enumerate(values)]
             given = [_static(substitute, w, name) for w, (name, _, _) in zip(wrapped, parameters, strict=True)]
             arguments, keywords = arguments_of(parameters, given)
+            lists = [(x, list(x)) for x in _lists(given[:])]
+            drawn = random_states()
             returned = substitute.callable(function)(*arguments, **keywords)
             substitute.finish()
+            if drawn != random_states():
+                recorder.warn("random numbers were drawn while tracing: they become constants", "draw them outside of the function")
+            _check_lists(recorder, lists, returned, place_of_function(function))
             _check_result(recorder, returned, place_of_function(function))
             recorder.made.check_returned(returned)
             result, concrete = recorder.lift(returned)
@@ -389,6 +395,28 @@ def _concrete(x: Any) -> Any:
     if isinstance(x, tuple):  # a namedtuple is rebuilt, too
         return tuple.__new__(type(x), map(_concrete, x))
     return [*map(_concrete, x)] if type(x) is list else original(x)
+
+
+def _lists(x: Any) -> Iterator[list[Any]]:
+    """Every list among the items of arguments or of a result, as often as it is there."""
+    for item in x:
+        if type(item) is list:
+            yield item
+        if type(item) in (list, tuple):
+            yield from _lists(item)
+
+
+def _check_lists(recorder: Recorder, given: Sequence[tuple[list[Any], list[Any]]], returned: Any, loc: Loc | None) -> None:
+    """Refuse what would be done to the lists of this run only."""
+    for x, before in given:
+        if len(x) != len(before) or any(map(operator.is_not, x, before)):
+            raise recorder.refuse("a list among the arguments is changed", "return a new list", loc)
+    seen = {id(x) for x, _ in given}
+    for x in _lists((returned,)):
+        if id(x) in seen:
+            message = "a list is returned that is an argument, or is in the result twice: the caller would get others"
+            raise recorder.refuse(message, "return list(...) of it", loc)
+        seen.add(id(x))
 
 
 def _check_result(recorder: Recorder, x: Any, loc: Loc | None) -> None:

@@ -93,6 +93,17 @@ def test_later_paths_that_write_are_kept() -> None:
     assert traced(x, 3) == 16 and list(held) == [0, 2, 0, 0] and traced.paths == 2
 
 
+def test_drawing_random_numbers_warns() -> None:
+    rng = np.random.default_rng(0)
+    sources: list[Callable[[], float]] = [random.random, np.random.rand, rng.random, lambda: random.Random(1).random() + rng.random()]
+    for draw in sources:
+        with pytest.warns(tj.TracerWarning, match="random numbers were drawn|Generator, is followed as it is now"):
+            tj.trace(lambda x, draw=draw: x if draw() < 2 else -x, (X,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tj.TracerWarning)
+        tj.trace(lambda x: x * 2, X)
+
+
 # -- what a check leaves ---------------------------------------------------------------------------------------
 
 

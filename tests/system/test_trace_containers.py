@@ -97,3 +97,54 @@ def test_an_argument_that_is_captured_too_is_one_array_in_the_check() -> None:
         held[:] = X
         assert traced(X, 1) == 10 and held[0] == 2
         held[:] = X
+
+
+# -- lists among the arguments ---------------------------------------------------------------------------------
+
+
+def appended(a: Any, k: Any) -> Any:
+    if k > 0:
+        a.append(k)
+    return a[0] * 2
+
+
+def assigned(a: Any, k: Any) -> Any:
+    if k > 0:
+        a[0] = a[0] * 2
+    return a[0].sum()
+
+
+def nested(a: Any, k: Any) -> Any:
+    if k > 0:
+        a[1].reverse()
+    return a[0] * 2
+
+
+def returned(a: Any, k: Any) -> Any:
+    return (a[0], a) if k > 0 else a[0]
+
+
+def twice(a: Any, k: Any) -> Any:
+    both = [a[0], k]
+    return (both, both) if k > 0 else both
+
+
+@pytest.mark.parametrize("function", [appended, assigned, nested, returned, twice])
+def test_lists_of_the_caller_are_not_changed_or_returned(function: Callable[..., Any]) -> None:
+    given: list[Any] = [X, [X, 2.0]]
+    for check in (True, False):
+        traced = tj.trace(function, (given, 0), check_trace=check)
+        with pytest.raises(tj.UnsupportedError, match=r"a list (among the arguments is changed|is returned that is an argument)"):
+            traced(given, 1)
+        traced(given, 0)
+    assert given[0] is X and given[1][0] is X and len(given) == 2 and traced.paths == 1
+
+
+def test_an_array_in_a_list_of_the_caller_is_written() -> None:
+    def function(a: Any, k: Any) -> Any:
+        a[0] += k
+        return a[0] * 1
+
+    traced = tj.trace(function, ([X.copy()], 1.0))
+    given = [X.copy()]
+    assert np.array_equal(traced(given, 2.0), X + 2) and np.array_equal(given[0], X + 2)

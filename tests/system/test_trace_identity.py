@@ -241,6 +241,17 @@ def test_sentinels() -> None:
     agree(traced(X), X)
 
 
+def test_what_may_be_the_very_array_is_refused() -> None:
+    def function(x: Any) -> Any:
+        y = x.astype(float, copy=False)
+        return y * 2 if y is x else y
+
+    for make in (function, lambda x: np.ascontiguousarray(x) is x):
+        with pytest.raises(tj.UnsupportedError, match="may be the very array it was made of"):
+            tj.trace(make, X)
+    agree(tj.trace(lambda x: x * 2 if np.asarray(x) is x else x, X)(X), X * 2)
+
+
 # -- True and False --------------------------------------------------------------------------------------------
 
 

@@ -252,10 +252,17 @@ class Recorder:
         lifted = [self.lift(a) for a in args]
         named = {k: self.lift(v) for k, v in kwargs.items()}
         result = self.compute(function, *(c for _, c in lifted), **{k: c for k, (_, c) in named.items()})
+        if kwargs.get("out") is None:
+            self._not_itself(result, (*lifted, *named.values()))
         index = self._call_op(callee, [i for i, _ in lifted], {k: i for k, (i, _) in named.items()})
         if writes:
             self.note_write(lifted[0][1] if lifted else None)
         return result, index
+
+    def _not_itself(self, result: Any, operands: Iterable[tuple[int, Any]]) -> None:
+        """Refuse an array that is an operand, in this run, where code compares by identity: in another it may be a copy."""
+        if self.identity.watched and isinstance(result, np.ndarray) and any(result is c for _, c in operands):
+            raise self.refuse("a result that may be the very array it was made of, or a copy, where arrays are compared by `is`")
 
     # -- captured objects --------------------------------------------------------------------------------------
 
@@ -642,6 +649,7 @@ class Recorder:
         attr = self.emit("attr", (index,), droppable=True, name=name)
         out = kwargs.get("out")
         result, number = self.call(attr, getattr(concrete, name), args, kwargs)
+        self._not_itself(result, [(index, concrete)])
         if name in WRITING_METHODS:
             self.note_write(concrete)
         return self._returned(out, result, number)
@@ -699,8 +707,10 @@ class Recorder:
                 index = self._emit_capture(self._constant_array(kept, warn=False))
                 lifted = ArrayTracer(self, index, kept)
                 return self.creation("array", function, (lifted, *args[1:]), kwargs)
-        result, number = self.call(self.name(f"numpy.{name}"), function, args, kwargs)
         plain = name in ("asarray", "asanyarray") and len(args) == 1 and not kwargs
+        if plain and self.identity.watched and isinstance(args[0], Tracer) and isinstance(args[0]._tj_concrete, np.ndarray):
+            return args[0]
+        result, number = self.call(self.name(f"numpy.{name}"), function, args, kwargs)
         if plain and isinstance(args[0], Tracer) and result is args[0]._tj_concrete:
             return args[0]  # as it does for every array; with a dtype or an order it depends
         return self.wrap(result, number)
