@@ -94,10 +94,9 @@ def test_later_paths_that_write_are_kept() -> None:
 
 
 def test_drawing_random_numbers_warns() -> None:
-    rng = np.random.default_rng(0)
-    sources: list[Callable[[], float]] = [random.random, np.random.rand, rng.random, lambda: random.Random(1).random() + rng.random()]
+    sources: list[Callable[[], float]] = [random.random, np.random.rand]
     for draw in sources:
-        with pytest.warns(tj.TracerWarning, match="random numbers were drawn|Generator, is followed as it is now"):
+        with pytest.warns(tj.TracerWarning, match="random numbers were drawn"):
             tj.trace(lambda x, draw=draw: x if draw() < 2 else -x, (X,))
     with warnings.catch_warnings():
         warnings.simplefilter("error", tj.TracerWarning)

@@ -39,6 +39,11 @@ class Made:
         """Whether something is such an array."""
         return type(x) is np.ndarray and has_mark(x, self._notes.mark)
 
+    @property
+    def told(self) -> bool:
+        """Whether it was told that there are some."""
+        return bool(self._known)
+
     def lift(self, array: np.ndarray[Any, Any]) -> tuple[int, Any]:
         """The number of its value, and what the trace computes with."""
         if id(array) not in self._known:

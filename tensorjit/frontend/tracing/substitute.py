@@ -317,8 +317,6 @@ class Substitute:
 
     def _librarys(self, kind: type) -> bool:
         """Whether objects of a class are a library's, with attributes that may change."""
-        if kind.__module__.startswith(("random", "numpy.random")):
-            return True  # a generator: its state changes
         top = kind.__module__.partition(".")[0]
         if top in ("numpy", "tensorjit", "builtins") or top in sys.stdlib_module_names:
             return False
