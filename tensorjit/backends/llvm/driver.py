@@ -800,13 +800,8 @@ def _result(d: Driver, structure: Any, values: Iterator[Value]) -> ir.Value:
 
 def _sequence(d: Driver, kind: str, items: Sequence[Any], values: Iterator[Value]) -> ir.Value:
     slots = [d.host.own(_result(d, s, values)) for s in items]
-    made = d.host.box_tuple([d.host.take(slot) for slot in slots])
-    if kind == "tuple":
-        return made
-    d.host.own(made)
-    made_list = d.host.call_object(d.host.constant(list), [made])
-    d.host.incref(made_list)
-    return made_list
+    box = d.host.box_tuple if kind == "tuple" else d.host.box_list
+    return box([d.host.take(slot) for slot in slots])
 
 
 @emits("raise")

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, final
@@ -610,10 +610,19 @@ class HostBuilder:
 
     def box_tuple(self, items: Sequence[ir.Value]) -> ir.Value:
         """A tuple that takes over the references `items`."""
+        return self._box_items(items, "tj_py_PyTuple_New", lambda made: self._at(made, LAYOUT.tuple_items))
+
+    def box_list(self, items: Sequence[ir.Value]) -> ir.Value:
+        """A list that takes over the references `items`."""
+        # not list(a tuple): CPython loses the tuple where there is no memory for the items
+        return self._box_items(items, "tj_py_PyList_New", lambda made: self.load_field(made, LAYOUT.list_items, PTR))
+
+    def _box_items(self, items: Sequence[ir.Value], new: str, place: Callable[[ir.Value], ir.Value]) -> ir.Value:
         slots = [self.own(item) for item in items]
-        made = self.check_object(self.call("tj_py_PyTuple_New", I64(len(items))))
+        made = self.check_object(self.call(new, I64(len(items))))
+        first = place(made) if items else NULL
         for i, slot in enumerate(slots):
-            self.emit.store(self.take(slot), self._at(made, LAYOUT.tuple_items + 8 * i))
+            self.emit.store(self.take(slot), self._at(first, 8 * i))
         return made
 
     def box_scalar(self, value: ScalarValue) -> ir.Value:

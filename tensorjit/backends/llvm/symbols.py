@@ -40,6 +40,7 @@ FUNCTIONS: dict[str, _Signature] = {
     "tj_py_PyLong_AsLongLongAndOverflow": (I64, (PTR, PTR)),
     "tj_py_PyComplex_FromDoubles": (PTR, (DOUBLE, DOUBLE)),
     "tj_py_PyTuple_New": (PTR, (I64,)),
+    "tj_py_PyList_New": (PTR, (I64,)),
     "tj_py_PyDict_GetItemWithError": (PTR, (PTR, PTR)),
     "tj_py_PyDict_Next": (I32, (PTR, PTR, PTR, PTR)),
     "tj_py_PyObject_GetAttr": (PTR, (PTR, PTR)),
