@@ -3,7 +3,7 @@
 ============  ==============================================================================
 same          equal in value, dtype, shape and type, in what it does to its arguments, or in the class of what it raises
 refused       a CompileError
-internal      an exception that the compiler's own code raised, or a CompileError that says that it did
+internal      an InternalError, or an exception that the compiler's own code raised
 diff          the two results differ, or what they do to an argument
 class         both raised, exceptions of different classes
 status        one raised, and the other did not
@@ -28,6 +28,7 @@ from typing import Any, TextIO, final
 import numpy as np
 
 import tensorjit as tj
+from tensorjit.errors import InternalError
 from tests.system.harness import public
 
 Function = Callable[..., Any]
@@ -113,12 +114,11 @@ def ended(function: Function, args: Sequence[Any], keywords: Mapping[str, Any], 
 
 
 def _how(error: Exception) -> str:
-    if isinstance(error, tj.CompileError) and "internal error" not in str(error):
-        return "refused"
+    if isinstance(error, tj.CompileError):
+        return "internal" if isinstance(error, InternalError) else "refused"
     last = traceback.extract_tb(error.__traceback__)[-1]
     by_the_program = last.name in ("throw", "raiser", "ask_python")  # where what a check of the program found is raised
-    inside = last.filename.startswith(COMPILER) and not by_the_program
-    return "internal" if isinstance(error, tj.CompileError) or inside else "raised"
+    return "internal" if last.filename.startswith(COMPILER) and not by_the_program else "raised"
 
 
 @contextlib.contextmanager

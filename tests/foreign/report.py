@@ -16,13 +16,16 @@ Record = dict[str, Any]
 
 
 def records(files: Iterable[Path]) -> Iterator[Record]:
-    """The records of logs; floats that differ by a few units in the last place are of the kind "close"."""
+    """The records of logs; floats that differ by a few units in the last place are of the kind "close", and Python integers that
+    leave 64 bits, which raises here alone, of the kind "64 bits"."""
     for file in files:
         for line in file.read_text(encoding="utf-8").splitlines():
             record: Record = json.loads(line)
             found = re.search(r"ulp (\S+)", record.get("why") or "")
             if record["kind"] == "diff" and found and float(found[1]) <= CLOSE:
                 record["kind"] = "close"
+            elif record["kind"] == "status" and "does not fit 64 bits" in record.get("got", ""):
+                record["kind"] = "64 bits"
             yield record
 
 
