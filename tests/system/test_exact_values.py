@@ -110,7 +110,9 @@ def applied(function: Any) -> Any:
 @pytest.mark.parametrize("function", EXACT)
 def test_exact_values_of_arrays(function: Any, dtype: Any, target: str) -> None:
     if dtype is np.float16 and (target != "host" or function is not np.tanh):
-        pytest.skip("the code is that of float32, which the table of ufuncs is tested for")
+        pytest.skip("the code is that of float32")
+    if dtype is np.float64 and target != "host" and function not in (np.tanh, np.cbrt, np.power):
+        pytest.skip("test_vector_math.py holds every target to the same bits")
     arguments, wanted = points(function, dtype)
     with np.errstate(all="ignore"):
         compiled = tj.trace(applied(function), tuple(np.ones(3, dtype) for _ in arguments), target=target)

@@ -83,7 +83,7 @@ def made(dtype: str, layout: str, least: int = 1) -> list[Callable[[], tuple[Any
     return [functools.partial(tuple, [x]) for x in arrays]
 
 
-@pytest.mark.parametrize(("dtype", "layout"), [*(("f2", k) for k in LAYOUTS), ("f4", "F"), ("f8", "C"), ("f8", "strided")])
+@pytest.mark.parametrize(("dtype", "layout"), [("f2", "F"), ("f2", "strided"), ("f4", "F"), ("f8", "backwards")])
 @pytest.mark.parametrize("function", PRODUCTS, ids=lambda f: f.__name__)
 def test_products_are_numpys_to_the_bit(function: Callable[..., Any], dtype: str, layout: str) -> None:
     """np.prod of [1e200, 1e200, 1e-200, 1e-200] is infinite, of the same backwards 0."""
@@ -98,7 +98,7 @@ def test_rows_are_summed_one_by_one(function: Callable[..., Any], dtype: str) ->
         hold(function, *made(dtype, "C", 2), backends=["llvm"], twice=False)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", ["F", "strided"])
 def test_halves_are_rounded_where_numpy_rounds_them(layout: str) -> None:
     """Rows one by one, what lies in a row once: 4096 ones side by side are 4096, one below the other 2048."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
