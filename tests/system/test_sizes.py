@@ -75,6 +75,13 @@ def test_loops_in_loops_that_are_unrolled_are_refused(monkeypatch: pytest.Monkey
         tj.script(program)(1.0)
 
 
+def test_a_captured_tuple_of_many_numbers_is_refused() -> None:
+    program = of("return x + T[0]")
+    program.__globals__["T"] = tuple(range(3000))
+    with pytest.raises(tj.CompileError, match=r":2:16: 'T' is a captured tuple of more than 2048 constants"):
+        tj.script(program)(1.0)
+
+
 def test_a_trace_of_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "MAX_RECORDED", 1000)
     with pytest.raises(tj.CompileError, match="a function of more than 1000 operations, which cannot be traced"):

@@ -382,6 +382,9 @@ class Specialiser:
                 f"{source.name!r} is a captured {type(value).__name__}, which may change between calls",
                 "pass its items as arguments of their own",
             )
+        if type(value) is tuple and count_leaves(value) > MAX_CONSTANTS:
+            hint = "make an array of it: np.array(...)"
+            self.b.refuse(f"{named or source.shown!r} is a captured tuple of more than {MAX_CONSTANTS} constants", hint)
         self.guards.setdefault(from_key, Guard(source, value))
         return of(value)
 
@@ -485,6 +488,7 @@ def is_of_numpy(function: object) -> bool:
     return (getattr(function, "__module__", None) or "").split(".")[0] == "numpy"
 
 
+MAX_CONSTANTS: Final = 2048  # of a captured tuple: each call looks at all of them
 MAX_STEPS: Final = 1_000_000
 CALL: Final = 50  # steps that an inlined call counts for
 TOO_LARGE: Final = "call a helper once and keep its result; loop over arrays; give a variable one type"
