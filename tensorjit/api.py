@@ -50,7 +50,7 @@ def script(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if options:
         return objects.Scripted(function, options)
     known = function.__dict__.get("__tensorjit__")
-    if not isinstance(known, objects.Scripted):
+    if not isinstance(known, objects.Scripted) or known.__wrapped__ is not function:  # functools.wraps copies what a function holds
         known = function.__dict__["__tensorjit__"] = objects.Scripted(function, {})
     return known
 

@@ -108,7 +108,9 @@ class ScriptFunction(NativeCallable):
     _takes_records = False
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        own = dict(self.__dict__)
         functools.update_wrapper(self, function)
+        self.__dict__.update(own)  # a function that wraps a compiled one has the attributes of that, its machine code among them
         self.__wrapped__ = function
         self._options = dict(options)
         self._resolved = (current(), changed(self._options))  # the options around it, and what they are with its own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 import types
 from collections.abc import Callable
@@ -259,6 +260,23 @@ def test_a_function_says_itself_how_it_is_called(script: Any) -> None:
     f.__wrapped__ = one  # type: ignore[attr-defined]
     hold(script(f), X)
     hold(script(lambda x: f(x, k=2)), X)
+
+
+def test_a_wrapper_is_not_what_it_wraps() -> None:
+    def f(x: Any) -> Any:
+        return x * 2
+
+    plain: Any = f
+    for inner in (plain, tj.script(plain)):
+        tj.script(plain)
+
+        @functools.wraps(inner)
+        def wrapper(x: Any, inner: Any = inner) -> Any:
+            return inner(x) + 1
+
+        assert np.array_equal(tj.script(wrapper)(X), X * 2 + 1)
+        assert np.array_equal(tj.script(plain)(X), X * 2)
+        assert tj.script(wrapper) is tj.script(wrapper) and tj.script(plain) is tj.script(plain)
 
 
 # -- tuples and lists ------------------------------------------------------------------------------------------
