@@ -19,6 +19,7 @@ import numpy as np
 Side = Literal["end", "start"]
 SIDES: tuple[Side, ...] = ("end", "start")
 PAGE = mmap.PAGESIZE
+MOST_MOVED = 1 << 20  # bytes
 _NO_ACCESS = 0
 _ROOT = Path(__file__).parents[2]
 
@@ -62,6 +63,18 @@ def guarded(values: Any, side: Side) -> Any:
     values = np.asarray(values)
     low, high = np.lib.array_utils.byte_bounds(values) if values.size else (0, 0)
     return Room(high - low).array(values, side)
+
+
+def beside_guards(args: Sequence[Any], side: Side) -> tuple[Any, ...]:
+    """Arguments with arrays that own their memory moved beside such a page; one that is given twice stays one. Views stay as they
+    are, so that what they share they go on to share."""
+    shared = {id(a.base) for a in args if isinstance(a, np.ndarray)}
+    moved: dict[int, Any] = {}
+    for a in args:
+        plain = type(a) is np.ndarray and a.flags.owndata and a.flags.writeable and not a.dtype.hasobject
+        if plain and 0 < a.nbytes <= MOST_MOVED and id(a) not in shared:
+            moved.setdefault(id(a), guarded(a, side))
+    return tuple(moved.get(id(a), a) for a in args)
 
 
 def in_own_process(module: str, *args: str, timeout: float = 600) -> str:

@@ -273,7 +273,9 @@ class Writer:
         return f"np.{name}({self.view(self.random.choice(self.arrays), self.view_rank)}, axis=0, out={row})"
 
     def condition(self) -> str:
-        return f"~{self.operand()}" if self.dtype == "?" else f"{self.operand()} == 1"
+        """A mask of the whole shape: whether one fits is not looked at by NumPy where target and source are one."""
+        mask = self.view(self.random.choice(self.arrays), self.view_rank)
+        return f"~{mask}" if self.dtype == "?" else f"{mask} == 1"
 
 
 def program(seed: int) -> Program:
