@@ -7,9 +7,6 @@ from collections.abc import Sequence
 
 from tensorjit.ir.graph import Block, Op, Value
 
-_LEAVES = frozenset({"const", "unbound"})
-_LOOPS = frozenset({"for", "while"})
-
 
 def prune(block: Block) -> Block:
     """The block without the results and carried values that no op reads.
@@ -42,18 +39,19 @@ def _flows(
     result).
     """
     for op in block.ops:
-        if op.name == "yield" and results:
+        aims = op.row.aims if op.row is not None else None
+        if aims == "owner" and results:
             for result, value in zip(results, op.operands, strict=True):
                 flows.setdefault(result, []).append(value)
-        elif op.name in ("continue", "break") and loop is not None:
+        elif aims == "loop" and loop is not None:
             for homes, value in zip(loop, op.operands, strict=True):
                 flows.setdefault(homes[0], []).append(value)
-        elif op.name == "if":
+        elif op.is_loop:
+            _loop_flows(op, flows, roots, loop)
+        elif op.is_control:
             roots.extend(op.operands)
             for inner in op.blocks:
                 _flows(inner, flows, roots, op.results, loop)
-        elif op.name in _LOOPS:
-            _loop_flows(op, flows, roots, loop)
         else:
             roots.extend(op.operands)
 
@@ -61,7 +59,7 @@ def _flows(
 def _loop_flows(op: Op, flows: dict[Value, list[Value]], roots: list[Value], outer: Sequence[list[Value]] | None) -> None:
     count = len(op.results)
     first = len(op.operands) - count
-    roots.extend(op.operands[:first])
+    roots.extend(op.lead)
     carried = [[b.params[len(b.params) - count + k] for b in op.blocks] for k in range(count)]
     homes = [[op.results[k], *carried[k]] for k in range(count)]
     for k, group in enumerate(homes):
@@ -69,11 +67,10 @@ def _loop_flows(op: Op, flows: dict[Value, list[Value]], roots: list[Value], out
         for i, home in enumerate(group):
             flows.setdefault(home, []).append(group[i - 1])
         flows[group[0]].append(op.operands[first + k])
-    main = 0 if op.name == "for" else 1
-    for index, inner in enumerate(op.blocks):
-        if index == main:
+    for inner in op.blocks:
+        if inner is op.body:
             _flows(inner, flows, roots, (), homes)
-        elif index < main:
+        elif inner is op.test:
             _flows(inner, flows, roots, (), None)
         else:
             _flows(inner, flows, roots, op.results, outer)
@@ -84,16 +81,18 @@ def _rebuild(block: Block, live: set[Value], kept: Sequence[int] | None, loop: S
     `continue`/`break` keep."""
     ops: list[Op] = []
     for op in block.ops:
-        if op.name in _LEAVES and op.results[0] not in live:
+        row = op.row
+        if row is not None and row.operands == 0 and row.is_pure and op.results and op.results[0] not in live and not op.blocks:
             continue
-        if op.name == "yield" and kept is not None:
+        aims = row.aims if row is not None else None
+        if aims == "owner" and kept is not None:
             op = _with_operands(op, kept)
-        elif op.name in ("continue", "break") and loop is not None:
+        elif aims == "loop" and loop is not None:
             op = _with_operands(op, loop)
-        elif op.name == "if":
-            op = _rebuild_if(op, live, loop)
-        elif op.name in _LOOPS:
+        elif op.is_loop:
             op = _rebuild_loop(op, live, loop)
+        elif op.is_control:
+            op = _rebuild_if(op, live, loop)
         ops.append(op)
     return Block(block.params, tuple(ops))
 
@@ -114,12 +113,11 @@ def _rebuild_loop(op: Op, live: set[Value], outer: Sequence[int] | None) -> Op:
     count = len(op.results)
     first = len(op.operands) - count
     kept = [k for k, result in enumerate(op.results) if result in live]
-    main = 0 if op.name == "for" else 1
     blocks: list[Block] = []
-    for index, inner in enumerate(op.blocks):
-        if index == main:
+    for inner in op.blocks:
+        if inner is op.body:
             rebuilt = _rebuild(inner, live, None, kept)
-        elif index < main:
+        elif inner is op.test:
             rebuilt = _rebuild(inner, live, None, None)
         else:
             rebuilt = _rebuild(inner, live, kept, outer)

@@ -1,6 +1,6 @@
 """The tensor-level IR: Graph / Block / Op / Value, immutable, with structured control flow.
 
-A block ends in a terminator op (`TERMINATORS`), which carries values; there are no variables and no flags:
+A block ends in a terminator, which carries values; there are no variables and no flags:
 
 * ``yield``     the results of the enclosing `if` / `scope` body's op (falls out of the block)
 * ``continue``  the next turn of the innermost loop, with its carried values
@@ -28,10 +28,10 @@ from types import MappingProxyType
 from typing import Any, final
 
 from tensorjit.errors import Loc
+from tensorjit.ir.core import CORE, CoreOp
 from tensorjit.ir.types import UNKNOWN, Type
 from tensorjit.records import dataclass
 
-TERMINATORS = frozenset({"yield", "continue", "break", "leave", "return", "raise", "unreachable"})
 NO_ATTRS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -60,6 +60,71 @@ class Op:
     def result(self) -> Value:
         (value,) = self.results
         return value
+
+    @property
+    def row(self) -> CoreOp | None:
+        """What is known of a core op; None for a row of the op table."""
+        return CORE.get(self.name)
+
+    @property
+    def is_terminator(self) -> bool:
+        row = self.row
+        return row is not None and row.role == "terminator"
+
+    @property
+    def is_loop(self) -> bool:
+        row = self.row
+        return row is not None and row.role == "loop"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether its blocks decide what is done next, and end in terminators that hand on its results."""
+        row = self.row
+        return row is not None and row.role in ("branch", "loop")
+
+    @property
+    def is_view(self) -> bool:
+        """Whether its result is memory of its operand."""
+        row = self.row
+        return row is not None and row.role == "view"
+
+    @property
+    def is_fill(self) -> bool:
+        """Whether its result is an array whose elements are computed from numbers: no memory is read."""
+        row = self.row
+        return row is not None and row.role == "fill"
+
+    # -- the parts of a loop: what its turns carry stands last among its operands and the params of its blocks --
+
+    @property
+    def carried(self) -> tuple[Value, ...]:
+        """What the first turn of a loop starts with."""
+        return self.operands[len(self.operands) - len(self.results) :]
+
+    @property
+    def lead(self) -> tuple[Value, ...]:
+        """The operands of a loop before the carried ones: what it runs over."""
+        return self.operands[: len(self.operands) - len(self.results)]
+
+    @property
+    def own_blocks(self) -> tuple[Block, ...]:
+        """The blocks of a loop that take part in its turns: a test, the body."""
+        return self.blocks[: self.row.own] if self.row is not None else ()
+
+    @property
+    def body(self) -> Block:
+        """The block of a loop that is a turn."""
+        return self.own_blocks[-1]
+
+    @property
+    def test(self) -> Block | None:
+        """The block of a `while` that says whether there is another turn."""
+        return self.blocks[0] if len(self.own_blocks) > 1 else None
+
+    @property
+    def orelse(self) -> Block | None:
+        """The block of a loop that runs unless a `break` left it."""
+        return self.blocks[-1] if len(self.blocks) > len(self.own_blocks) else None
 
 
 @final
@@ -152,7 +217,7 @@ class Builder:
 
     @property
     def terminated(self) -> bool:
-        return bool(self.ops) and self.ops[-1].name in TERMINATORS
+        return bool(self.ops) and self.ops[-1].is_terminator
 
     def block(self, terminator: tuple[str, Sequence[Value]] | None = None) -> Block:
         """The finished block, closed with `terminator` unless it already ends in one."""

@@ -17,7 +17,7 @@ from tensorjit.errors import FormatError, Loc
 from tensorjit.ir.graph import NO_ATTRS, Block, Graph, Op, Value
 from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.kernel_reader import KernelReader
-from tensorjit.ir.printer import BLOCK_LABELS
+from tensorjit.ir.printer import block_label
 from tensorjit.ir.texts import LABELS
 from tensorjit.ir.tokens import MAX_NESTING, MAX_OPS, NAME, STRING, Budget, Tokens, base_name, fail_at
 from tensorjit.ir.types import Type
@@ -210,9 +210,7 @@ class _GraphReader:
                 stack[-1].ops.append(self._op(head))
 
     def _open(self, head: _Head) -> _Frame:
-        labels, count = BLOCK_LABELS.get(head.name, ()), len(head.blocks)
-        label = labels[count] if count < len(labels) else "do"
-        self.tokens.expect(label)
+        self.tokens.expect(block_label(head.name, len(head.blocks)))
         params = self._params() if self.tokens.at("(") else ()
         self.tokens.expect("{")
         return _Frame(head, params)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from tensorjit.errors import Loc
+from tensorjit.ir.core import CORE
 from tensorjit.ir.dims import DimExpr, Symbol, symbols_of
 from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.kernel import Kernel
@@ -13,11 +14,11 @@ from tensorjit.ir.rewriter import walk_values
 from tensorjit.ir.texts import GRAPH_WORDS, Named, attrs_text, leaves, loc_text, quoted, type_text, unique
 from tensorjit.ir.types import ArrayType
 
-BLOCK_LABELS: Mapping[str, tuple[str, ...]] = {
-    "if": ("then", "else"),
-    "for": ("do", "else"),
-    "while": ("test", "do", "else"),
-}
+
+def block_label(name: str, index: int) -> str:
+    """What a block of an op is called."""
+    labels = CORE[name].blocks if name in CORE else ()
+    return labels[index] if index < len(labels) else "do"
 
 
 def print_graph(graph: Graph) -> str:
@@ -150,8 +151,7 @@ class _GraphPrinter:
 
 
 def _labelled(op: Op) -> list[tuple[str, Block]]:
-    labels = BLOCK_LABELS.get(op.name, ())
-    return [(labels[k] if k < len(labels) else "do", b) for k, b in enumerate(op.blocks)]
+    return [(block_label(op.name, k), b) for k, b in enumerate(op.blocks)]
 
 
 def _comment(loc: Loc | None) -> str:

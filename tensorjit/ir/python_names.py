@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import final
 
 from tensorjit.ir.graph import Value
-from tensorjit.ir.python_trees import UPDATES, Shaper, Stmt
+from tensorjit.ir.python_trees import Shaper, Stmt
 from tensorjit.records import dataclass
 
 
@@ -65,7 +65,7 @@ class Liveness:
             # A copy may share the variable of its source, however long that lives.
             source = stmt.trees[index].value if stmt.kind == "copy" else None
             self._define(value, (v for v in together if v is not source))
-        if stmt.kind in UPDATES and stmt.defs:
+        if stmt.is_update and stmt.defs:
             # Printed as `r = a` and then `r += b`: b must not be read from what r has overwritten.
             first = stmt.trees[0].value
             later = (v for tree in stmt.trees[1:] for v in tree.reads() if v is not first)
@@ -140,7 +140,7 @@ class Names:
         for stmt in statements:
             if stmt.kind == "copy":
                 pairs += [(d, t.value) for d, t in zip(stmt.defs, stmt.trees, strict=True) if t.value is not None]
-            elif stmt.kind in UPDATES and stmt.defs and stmt.trees[0].value is not None:
+            elif stmt.is_update and stmt.defs and stmt.trees[0].value is not None:
                 pairs.append((stmt.defs[0], stmt.trees[0].value))
         pairs.sort(key=lambda p: p[0].name != p[1].name)
         for a, b in pairs:

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import field
-from typing import Final, final
+from typing import final
 
-from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
+from tensorjit.ir.core import Form
+from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.records import dataclass
 
-_LEAVES: Final = frozenset({"const", "global", "free", "numpy", "capture", "unbound"})
-_STATEMENTS: Final = frozenset({"set_subscript", "inplace_subscript", "inplace", "list_append", "dict_insert"})
-UPDATES: Final = frozenset({"inplace", "list_append", "dict_insert"})  # the result is the first operand, changed
-_NO_EXPRESSION: Final = _STATEMENTS | TERMINATORS - {"yield"} | {"for", "while", "unpack", "import"}  # in a branch: statements only
 _MAX_TREE = 40  # ops in one printed expression
 
 
@@ -48,9 +45,23 @@ class Stmt:
     blocks: tuple[list[Stmt], ...] = ()
     op: Op | None = None
 
+    @property
+    def is_update(self) -> bool:
+        return self.op is not None and self.op.row is not None and self.op.row.form == "update"
+
     def reads(self) -> Iterator[Value]:
         for tree in self.trees:
             yield from tree.reads()
+
+
+def _form(op: Op) -> Form:
+    assert op.row is not None  # a generic op
+    return op.row.form
+
+
+def _is_statement(op: Op) -> bool:
+    """Whether a branch with this op in it is more than an expression."""
+    return op.is_loop or (op.is_terminator and op.name != "yield") or _form(op) in ("statement", "update")
 
 
 def _node(op: Op, args: Sequence[Tree], form: str = "") -> Tree:
@@ -126,7 +137,7 @@ class Shaper:
         """The statements of a block, and the tree of what it yields where `target` has no place for that."""
         frame = _Frame()
         for op in block.ops[:-1]:
-            if op.name in _LEAVES:
+            if _form(op) == "name":
                 self._leaf(frame, op)
             elif op.name == "if":
                 self._if(frame, op, target)
@@ -178,7 +189,7 @@ class Shaper:
     def _read_by_variables(self, frame: _Frame, value: Value, tree: Tree) -> Tree:
         """An item read into a variable before it is updated: its array and key are used again, to store it."""
         for part, text in zip(self.read_by[value], tree.args, strict=True):
-            if text.op is not None and text.op.name not in _LEAVES:
+            if text.op is not None and _form(text.op) != "name":
                 self.trees.pop(part, None)
                 frame.out.append(Stmt("assign", (part,), (text,)))
         assert tree.op is not None
@@ -208,9 +219,9 @@ class Shaper:
                 args = [*args, *map(self.tree, op.operands[:2])]
         else:
             args = self._take(frame, op.operands)
-        if op.name in UPDATES and args[0].op is not None and args[0].op.name == "bound":
+        if _form(op) == "update" and args[0].op is not None and args[0].op.name == "bound":
             args[0] = args[0].args[0]  # the printed update reads the variable first, too
-        if op.name in _STATEMENTS or op.name in ("unpack", "import"):
+        if _form(op) in ("statement", "update"):
             self._flush(frame)
             frame.out.append(Stmt(op.name, op.results, tuple(args), op=op))
         else:
@@ -260,7 +271,7 @@ class Shaper:
             # Tested and given: it needs a variable after all.
             (tested,) = condition.args
             value = self._tested(op)
-            if tested.op is not None and tested.op.name not in _LEAVES:
+            if tested.op is not None and _form(tested.op) != "name":
                 self.trees.pop(value, None)
                 frame.out.append(Stmt("assign", (value,), (tested,)))
                 condition = _node(condition.op, [Tree(value)]) if condition.op is not None else condition
@@ -278,7 +289,7 @@ class Shaper:
         for index, block in enumerate(op.blocks):
             if (form, index) in (("and", 1), ("or", 0)):
                 continue
-            if any(o.name in _NO_EXPRESSION for o in block.walk()):
+            if any(_is_statement(o) for o in block.walk()):
                 return None
             out, tree = self.block(block, _Target())
             if out or tree is None or tree.size > _MAX_TREE:
@@ -287,24 +298,23 @@ class Shaper:
         return parts
 
     def _loop(self, frame: _Frame, op: Op, target: _Target) -> None:
-        first = len(op.operands) - len(op.results)
-        if any(v in frame.pending for v in op.operands[first:]):
+        if any(v in frame.pending for v in op.carried):
             self._flush(frame)
-        args = self._take(frame, op.operands[:first])
+        args = self._take(frame, op.lead)
         self._flush(frame)
-        self._copy(frame, op.results, [self.tree(v) for v in op.operands[first:]])
+        self._copy(frame, op.results, [self.tree(v) for v in op.carried])
         for block in op.blocks:
             lead = len(block.params) - len(op.results)
             self.home.update(zip(block.params[lead:], op.results, strict=True))
         inside = _Target(None, op.results)
         after = _Target(op.results, target.carried)
-        orelse = [self.block(b, after)[0] for b in op.blocks[1 if op.name == "for" else 2 :]]
-        if op.name == "for":
-            body, _ = self.block(op.blocks[0], inside)
-            item = op.blocks[0].params[:1]
+        orelse = [] if op.orelse is None else [self.block(op.orelse, after)[0]]
+        if op.test is None:
+            body, _ = self.block(op.body, inside)
+            item = op.body.params[:1]
             frame.out.append(Stmt("for", item, tuple(args), (body, *orelse), op))
             return
-        head, condition = self.block(op.blocks[0], inside)
+        head, condition = self.block(op.test, inside)
         assert condition is not None
-        body, _ = self.block(op.blocks[1], inside)
+        body, _ = self.block(op.body, inside)
         frame.out.append(Stmt("while", (), (condition,), (head, body, *orelse), op))

@@ -14,6 +14,7 @@ from typing import Any, final
 import numpy as np
 
 from tensorjit.errors import Loc
+from tensorjit.ir.core import CORE
 from tensorjit.ir.dims import Apply as DimApply
 from tensorjit.ir.dims import Dim, DimExpr, Symbol
 from tensorjit.ir.dtypes import BOOL, DType, from_numpy
@@ -22,7 +23,7 @@ from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.types import ArrayType, Loop, ScalarType, Type, UnknownType
 from tensorjit.records import dataclass
 
-LABELS = frozenset({"then", "else", "do", "test"})
+LABELS = frozenset({label for row in CORE.values() for label in row.blocks})
 GRAPH_WORDS = frozenset({"graph", "kernel", "symbols", "attrs", *LABELS})
 NUMBER_WORDS = frozenset({"inf", "nan", "True", "False", "None"})
 

@@ -5,15 +5,15 @@ Both verifiers walk with a stack of their own, and their errors name the op, the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, NoReturn, final
+from typing import NoReturn, final
 
 from tensorjit.errors import VerifyError
+from tensorjit.ir.core import CoreOp, Level, is_name
 from tensorjit.ir.dims import Dim, bounds
 from tensorjit.ir.dtypes import BOOL
-from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
+from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.kernel_verifier import verify_kernel
 from tensorjit.ir.printer import graph_symbols, print_op
@@ -21,82 +21,8 @@ from tensorjit.ir.texts import attr_text, leaves, type_text
 from tensorjit.ir.types import Access, ArrayType, ScalarType, Type, UnknownType
 from tensorjit.records import dataclass
 
-Level = Literal["generic", "specialised"]
-
-BINARY = frozenset({"+", "-", "*", "/", "//", "%", "**", "@", "&", "|", "^", "<<", ">>"})
-UNARY = frozenset({"+", "-", "~", "not"})
-COMPARE = frozenset({"==", "!=", "<", "<=", ">", ">=", "is", "isnot", "in", "notin"})
-CONTROL = frozenset({"if", "for", "while", "scope"})
 _MAX_SIZE = (1 << 63) - 1
-_VIEWS = frozenset({"view", "reshape", "part"})
 _ACCESS = ("writable", "readonly", "either", "unsure")  # where blocks join, each may become a later one
-
-
-# --- rows of the generic ops --------------------------------------------------------------------------------
-
-_Check = Callable[[Any], bool]
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, tuple) and all(isinstance(v, str) for v in value)
-
-
-def _is_indices(value: Any) -> bool:
-    return isinstance(value, tuple) and all(_is_count(v) for v in value)
-
-
-def _any(value: Any) -> bool:
-    return True
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What a generic op looks like: how many operands (None: any; a pair: from, to) and results, attrs."""
-
-    operands: int | tuple[int, int] | None
-    results: int | None = 1
-    attrs: Mapping[str, _Check] = field(default_factory=dict)
-    optional: Mapping[str, _Check] = field(default_factory=dict)
-
-
-GENERIC_OPS: Mapping[str, _Row] = {
-    "const": _Row(0, attrs={"value": _any}),
-    "global": _Row(0, attrs={"name": _is_name}),
-    "free": _Row(0, attrs={"name": _is_name}),
-    "numpy": _Row(0, attrs={"name": _is_name}),
-    "capture": _Row(0, attrs={"index": _is_count}, optional={"of": lambda v: isinstance(v, str)}),
-    "unbound": _Row(0, attrs={"name": _is_name}),
-    "bound": _Row(1, attrs={"name": _is_name}),
-    "import": _Row(0, attrs={"module": _is_name}),
-    "list_append": _Row(2),
-    "dict_insert": _Row(3),
-    "attr": _Row(1, attrs={"name": _is_name}),
-    "subscript": _Row(2),
-    "set_subscript": _Row(3, 0),
-    "slice": _Row(3),
-    "tuple": _Row(None),
-    "list": _Row(None),
-    "dict": _Row(None, attrs={"keys": lambda v: isinstance(v, tuple)}),
-    "unpack": _Row(1, None, attrs={"count": _is_count}, optional={"star": lambda v: v is None or _is_count(v)}),
-    "binary": _Row(2, attrs={"op": BINARY.__contains__}),
-    "inplace": _Row(2, attrs={"op": BINARY.__contains__}),
-    "inplace_subscript": _Row(4, 0, attrs={"op": BINARY.__contains__}),
-    "unary": _Row(1, attrs={"op": UNARY.__contains__}),
-    "compare": _Row(2, attrs={"op": COMPARE.__contains__}),
-    "truth": _Row(1),
-    "call": _Row((1, 1 << 30), optional={"keywords": _is_names, "star": _is_indices}),
-    "format": _Row(None, attrs={"parts": lambda v: isinstance(v, tuple)}),
-    "function": _Row(None, attrs={"graph": lambda v: isinstance(v, Graph)}, optional={"captures": _is_names}),
-}
 
 
 # --- graphs -------------------------------------------------------------------------------------------------
@@ -117,14 +43,14 @@ class _Frame:
     next_block: int = 0
 
     def inside(self, op: Op, index: int) -> _Frame:
-        loop, scope = self.loop, self.scope
-        if op.name == "while" and index == 0:
+        block, loop, scope = op.blocks[index], self.loop, self.scope
+        if op.is_loop and block is op.test:
             loop = None  # the condition is no part of a turn: it can neither break nor continue
-        elif op.name in ("for", "while") and index == (1 if op.name == "while" else 0):
+        elif op.is_loop and block is op.body:
             loop = op
         elif op.name == "scope":
             scope = op
-        return _Frame(op, index, op.blocks[index], loop, scope)
+        return _Frame(op, index, block, loop, scope)
 
 
 def verify_graph(graph: Graph, level: Level = "generic") -> None:
@@ -216,51 +142,53 @@ class _GraphVerifier:
                     self._fail(op, f"no array has the type {type_text(of)}")
 
     def _op(self, op: Op, frame: _Frame, last: bool) -> None:
-        if last != (op.name in TERMINATORS):
+        row = op.row
+        if last != op.is_terminator:
             self._fail(op, "a block must end in a terminator" if last else "a terminator within a block")
         for k, value in enumerate(op.operands):
             if value not in self.visible:
                 self._fail(op, f"operand {k} ({value.name or '_'}) is not defined here")
-        if op.name in TERMINATORS:
-            self._terminator(op, frame)
-        elif op.name in CONTROL:
+        if row is None:
+            self._need(op, self.level == "specialised", f"`{op.name}` is no generic op")
+        elif self.level not in row.levels:
+            self._fail(op, f"`{op.name}` is no {self.level} op")
+        elif op.is_terminator:
+            self._terminator(op, row, frame)
+        elif op.is_control:
             self._control(op)
-        elif self.level == "generic":
-            self._generic(op)
-        elif op.name == "const":
-            self._attrs(op, GENERIC_OPS["const"])
-        elif op.name in _VIEWS:
-            loses = _access(op.operands[0]) != "writable" and _access(op.result) == "writable"
-            self._need(op, not loses, "a view that can be written of an array that cannot")
-        elif op.name == "store":
-            self._need(op, _access(op.operands[0]) != "readonly", "a store to a read-only array")
+        else:
+            self._plain(op, row)
 
     # --- control flow ---
 
     def _control(self, op: Op) -> None:
-        carried = len(op.results)
-        if op.name == "if":
+        if op.is_loop:
+            self._loop(op)
+        elif op.name == "if":
             self._need(op, len(op.operands) >= 1, "an `if` has a condition")
             self._need(op, len(op.blocks) == 2, "an `if` has two blocks")
             self._need(op, not any(b.params for b in op.blocks), "the blocks of an `if` have no parameters")
             self._condition(op, op.operands[0])
-        elif op.name == "for":
+        else:
+            self._need(op, len(op.blocks) == 1, "a `scope` has one block")
+            self._need(op, not op.blocks[0].params, "the block of a `scope` has no parameters")
+
+    def _loop(self, op: Op) -> None:
+        carried, own = len(op.results), len(op.own_blocks)
+        if op.name == "for":
             lead = 1 if self.level == "generic" else 3
             self._need(op, len(op.blocks) in (1, 2), "a `for` has a body and perhaps an else")
             self._carried(op, op.operands[lead:], "initial values")
             self._need(op, len(op.operands) == lead + carried, f"a `for` has {lead} operands and the carried")
             self._need(op, len(op.blocks[0].params) == 1 + carried, "the body takes the item and the carried")
             self._carried(op, op.blocks[0].params[1:], "parameters of the body")
-        elif op.name == "while":
+        else:
             self._need(op, len(op.blocks) in (2, 3), "a `while` has a test, a body and perhaps an else")
             self._carried(op, op.operands, "initial values")
-            for block in op.blocks[:2]:
+            for block in op.blocks[:own]:
                 self._carried(op, block.params, "parameters")
-        else:
-            self._need(op, len(op.blocks) == 1, "a `scope` has one block")
-            self._need(op, not op.blocks[0].params, "the block of a `scope` has no parameters")
-        if op.name in ("for", "while") and len(op.blocks) == (2 if op.name == "for" else 3):
-            self._carried(op, op.blocks[-1].params, "parameters of the else")
+        if op.orelse is not None:
+            self._carried(op, op.orelse.params, "parameters of the else")
 
     def _carried(self, op: Op, values: Sequence[Value], what: str) -> None:
         self._match(op, values, op.results, what)
@@ -270,33 +198,33 @@ class _GraphVerifier:
         boolean = isinstance(value.type, ScalarType) and value.type.dtype == BOOL
         self._need(op, known or boolean, f"a condition of type {type_text(value.type)}")
 
-    def _terminator(self, op: Op, frame: _Frame) -> None:
+    def _terminator(self, op: Op, row: CoreOp, frame: _Frame) -> None:
         self._need(op, not op.results and not op.blocks, "a terminator has neither results nor blocks")
-        if op.name == "yield":
+        if row.aims == "owner":
             self._yield(op, frame)
-        elif op.name in ("continue", "break"):
+        elif row.aims == "loop":
             if frame.loop is None:
                 self._fail(op, f"`{op.name}` outside a loop")
             self._match(op, op.operands, frame.loop.results, "carried values")
-        elif op.name == "leave":
+        elif row.aims == "scope":
             if frame.scope is None:
                 self._fail(op, "`leave` outside a scope")
             self._match(op, op.operands, frame.scope.results, "results of the scope")
         elif op.name == "raise" and self.level == "generic":
             self._need(op, len(op.operands) <= 1, "a generic `raise` has at most one operand")
         elif op.name == "raise":
-            self._need(op, _is_name(op.attrs.get("exception")), "a specialised `raise` has the attr `exception`")
+            self._need(op, is_name(op.attrs.get("exception")), "a specialised `raise` has the attr `exception`")
 
     def _yield(self, op: Op, frame: _Frame) -> None:
         owner = frame.owner
         if owner is None:
             self._fail(op, "`yield` in the outermost block: a graph ends in `return`")
-        if owner.name == "while" and frame.index == 0:
+        if owner.is_loop and frame.block is owner.test:
             self._need(op, len(op.operands) == 1, "the test of a `while` yields one condition")
             self._condition(op, op.operands[0])
         elif owner is frame.loop:
             self._fail(op, "`yield` in the body of a loop: a turn ends in `continue`")
-        elif owner.name in CONTROL:
+        elif owner.is_control:
             self._match(op, op.operands, owner.results, f"results of the `{owner.name}`")
 
     def _match(self, op: Op, have: Sequence[Value], want: Sequence[Value], what: str) -> None:
@@ -321,21 +249,23 @@ class _GraphVerifier:
 
     # --- other ops ---
 
-    def _generic(self, op: Op) -> None:
-        row = GENERIC_OPS.get(op.name)
-        if row is None:
-            self._fail(op, f"`{op.name}` is no generic op")
+    def _plain(self, op: Op, row: CoreOp) -> None:
         low, high = row.operands if isinstance(row.operands, tuple) else (row.operands or 0, row.operands)
         if len(op.operands) < low or (high is not None and len(op.operands) > high):
             self._fail(op, f"`{op.name}` has {high} operands, not {len(op.operands)}")
         if row.results is not None and len(op.results) != row.results:
             self._fail(op, f"`{op.name}` has {row.results} results, not {len(op.results)}")
-        self._need(op, not op.blocks, f"`{op.name}` has no blocks")
+        self._need(op, bool(row.blocks) or not op.blocks, f"`{op.name}` has no blocks")
         self._attrs(op, row)
         if op.name == "unpack":
             self._need(op, len(op.results) == op.attrs["count"], "`unpack` has `count` results")
+        elif op.is_view:
+            loses = _access(op.operands[0]) != "writable" and _access(op.result) == "writable"
+            self._need(op, not loses, "a view that can be written of an array that cannot")
+        elif op.name == "store":
+            self._need(op, _access(op.operands[0]) != "readonly", "a store to a read-only array")
 
-    def _attrs(self, op: Op, row: _Row) -> None:
+    def _attrs(self, op: Op, row: CoreOp) -> None:
         for name, check in row.attrs.items():
             if name not in op.attrs:
                 self._fail(op, f"the attr `{name}` is missing")

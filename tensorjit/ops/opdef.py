@@ -31,7 +31,7 @@ Rule = Callable[..., Any]
 @dataclass(frozen=True, slots=True)
 class OpDef:
     """One row. `scalar(args, output)` gets kernel expressions already cast to the loop's input dtypes. Of operands that are all
-    `harmless`, a ufunc raises no floating-point flag.
+    `harmless`, a ufunc raises no floating-point flag. `raises`: it may end in an exception.
 
     `rule(b, *args, **kwargs)` has NumPy's signature after the builder, so that a keyword which it does not name is refused.
     """
@@ -46,6 +46,7 @@ class OpDef:
     rule: Rule | None = None
     commutative: bool = False
     harmless: float = 1.0
+    raises: bool = False
     doc: str = ""
 
     @property

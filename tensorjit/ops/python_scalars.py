@@ -458,12 +458,12 @@ def _math_rows() -> list[OpDef]:
         row, count = f"math_{name}", 2 if name in _BINARY_MATH else 1
         rule = _math_log if name == "log" else _math_rule(row, PY_FLOAT, count)
         scalar = _lowering(intrinsic) if intrinsic else None
-        rows.append(OpDef(row, "python", (getattr(math, name),), scalar=scalar, rule=rule, doc=f"math.{name}"))
+        rows.append(OpDef(row, "python", (getattr(math, name),), scalar=scalar, rule=rule, raises=True, doc=f"math.{name}"))
     for name, intrinsic in _MATH_TESTS.items():
         rule = _math_rule(f"math_{name}", PY_BOOL, 1)
         rows.append(OpDef(f"math_{name}", "python", (getattr(math, name),), scalar=_lowering(intrinsic), rule=rule))
     for name in ("floor", "ceil", "trunc"):
-        rows.append(OpDef(f"math_{name}", "python", (getattr(math, name),), rule=_math_whole(f"math_{name}")))
+        rows.append(OpDef(f"math_{name}", "python", (getattr(math, name),), rule=_math_whole(f"math_{name}"), raises=True))
     return rows
 
 
@@ -481,8 +481,8 @@ def _compare_lowering(relation: str) -> Scalar:
     return lambda args, output: Apply(relation, tuple(args), BOOL) if args[0].dtype is args[1].dtype else None
 
 
-def _row(name: str, rule: Rule, numpy: tuple[object, ...] = (), scalar: Scalar | None = None) -> OpDef:
-    return OpDef(name, "python", numpy, scalar=scalar, rule=rule)
+def _row(name: str, rule: Rule, numpy: tuple[object, ...] = (), scalar: Scalar | None = None, raises: bool = True) -> OpDef:
+    return OpDef(name, "python", numpy, scalar=scalar, rule=rule, raises=raises)
 
 
 ROWS: tuple[OpDef, ...] = (
@@ -495,17 +495,17 @@ ROWS: tuple[OpDef, ...] = (
     _row("py_pow", _pow),
     _row("py_lshift", _bits("py_lshift", "<<")),
     _row("py_rshift", _bits("py_rshift", ">>")),
-    _row("py_and", _bits("py_and", "&"), scalar=_lowering("and")),
-    _row("py_or", _bits("py_or", "|"), scalar=_lowering("or")),
-    _row("py_xor", _bits("py_xor", "^"), scalar=_lowering("xor")),
+    _row("py_and", _bits("py_and", "&"), scalar=_lowering("and"), raises=False),
+    _row("py_or", _bits("py_or", "|"), scalar=_lowering("or"), raises=False),
+    _row("py_xor", _bits("py_xor", "^"), scalar=_lowering("xor"), raises=False),
     _row("py_neg", _unary("py_neg", "-"), scalar=_float_only("neg")),
     _row("py_pos", _unary("py_pos", "+")),
     _row("py_abs", _unary("py_abs", "abs()"), scalar=_float_only("abs")),
     _row("py_invert", _unary("py_invert", "~")),
-    _row("py_not", _not),
-    *(_row(f"py_{n}", _comparison(f"py_{n}", s), scalar=_compare_lowering(n)) for n, s in _COMPARISONS.items()),
+    _row("py_not", _not, raises=False),
+    *(_row(f"py_{n}", _comparison(f"py_{n}", s), scalar=_compare_lowering(n), raises=False) for n, s in _COMPARISONS.items()),
     _row("py_int", _to_int, (int,)),
-    _row("py_float", _to_float, (float,)),
+    _row("py_float", _to_float, (float,), raises=False),
     _row("py_bool", _to_bool, (bool,)),
     _row("py_complex", _to_complex, (complex,)),
     _row("py_round", _round, (round,)),

@@ -49,9 +49,6 @@ from tensorjit.ir.types import ArrayType
 from tensorjit.passes.regions import Sizes, may_repeat
 from tensorjit.records import dataclass
 
-_VIEWS = frozenset({"view", "reshape", "part"})
-_LOOPS = frozenset({"for", "while"})
-
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -202,14 +199,12 @@ class Aliases:
     def _block(self, block: Block, exits: list[Op]) -> None:
         """Relate what a block defines; its terminators, and the jumps of the blocks inside it, are appended to `exits`."""
         for op in block.ops:
-            if op.name in _VIEWS:
+            if op.is_view:
                 self._view(op)
-            elif op.name in _LOOPS:
+            elif op.is_loop:
                 self._loop(op, exits)
-            elif op.name == "if":
-                self._branches(op, exits, frozenset({"yield"}))
-            elif op.name == "scope":
-                self._branches(op, exits, frozenset({"yield", "leave"}))
+            elif op.is_control:
+                self._branches(op, exits)
             else:
                 self._plain(op)
         if block.ops:
@@ -231,7 +226,7 @@ class Aliases:
                         if isinstance(operand.type, ArrayType):
                             self._join(result, operand)
 
-    def _branches(self, op: Op, exits: list[Op], own: frozenset[str]) -> None:
+    def _branches(self, op: Op, exits: list[Op]) -> None:
         for result in op.results:
             if isinstance(result.type, ArrayType):
                 self._fresh(result)
@@ -239,7 +234,7 @@ class Aliases:
         for block in op.blocks:
             self._block(block, inner)
         for terminator in inner:
-            if terminator.name in own:
+            if terminator.name == "yield" or (terminator.name == "leave" and op.name == "scope"):
                 self._hand_over(op.results, terminator.operands)
             else:
                 exits.append(terminator)
@@ -254,11 +249,9 @@ class Aliases:
                     self._relate(t, other)
 
     def _loop(self, op: Op, exits: list[Op]) -> None:
-        first = 3 if op.name == "for" else 0
-        initial = op.operands[first:]
         outside = set(self.partners)
-        bodies = op.blocks[:1] if op.name == "for" else op.blocks[:2]
-        carried = [b.params[1:] if op.name == "for" else b.params for b in bodies]
+        bodies = op.own_blocks
+        carried = [b.params[len(b.params) - len(op.results) :] for b in bodies]
         for result in op.results:
             if isinstance(result.type, ArrayType):
                 self._fresh(result)
@@ -266,7 +259,7 @@ class Aliases:
             for p in params:
                 if isinstance(p.type, ArrayType):
                     self._fresh(p)
-            self._hand_over(params, initial, outside)
+            self._hand_over(params, op.carried, outside)
         while True:
             before = self._relations
             inner: list[Op] = []
@@ -281,14 +274,14 @@ class Aliases:
         self._leave_loop(op, carried[0], inner, exits)
 
     def _leave_loop(self, op: Op, params: Sequence[Value], inner: Sequence[Op], exits: list[Op]) -> None:
-        bodies = 1 if op.name == "for" else 2
-        for block in op.blocks[bodies:]:  # the else
-            for p in block.params:
+        orelse = op.orelse
+        if orelse is not None:
+            for p in orelse.params:
                 if isinstance(p.type, ArrayType):
                     self._fresh(p)
-            self._hand_over(block.params, params)
+            self._hand_over(orelse.params, params)
             ends: list[Op] = []
-            self._block(block, ends)
+            self._block(orelse, ends)
             for terminator in ends:
                 if terminator.name == "yield":
                     self._hand_over(op.results, terminator.operands)

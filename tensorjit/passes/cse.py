@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorjit.ir.dims import DimExpr
 from tensorjit.ir.dtypes import DType
-from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
+from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.rewriter import changed, rebuild_ops
 from tensorjit.ir.texts import scalar_text
 from tensorjit.ir.types import ArrayType, ScalarType, UnknownType
@@ -84,7 +84,7 @@ class _Finder:
 
     def _hands_on(self, op: Op) -> bool:
         """Whether an operand may be written by the op, leave the graph, or live on under another name."""
-        if op.blocks or op.name in TERMINATORS or not self.is_pure(op):
+        if op.blocks or op.is_terminator or not self.is_pure(op):
             return True
         return self.may_share(op) and not all(isinstance(v.type, ScalarType) for v in op.results)
 
@@ -93,7 +93,7 @@ class _Finder:
         found: set[Op] = set()
         for op in reversed(list(self.graph.walk())):
             inner = (o for block in op.blocks for o in block.ops)
-            if (op.name not in TERMINATORS and not self.is_pure(op)) or any(o in found for o in inner):
+            if (not op.is_terminator and not self.is_pure(op)) or any(o in found for o in inner):
                 found.add(op)
         return found
 
@@ -108,7 +108,7 @@ class _Finder:
                 self.epoch += 1  # for a loop: what its body reads may have been written by an earlier turn
             if op.blocks:
                 stack += [_Frame(iter(block.ops), {}) for block in reversed(op.blocks)]
-            elif op.name not in TERMINATORS and op not in self.effects:
+            elif not op.is_terminator and op not in self.effects:
                 self._merge(op, [frame.table for frame in stack])
 
     def _merge(self, op: Op, tables: list[dict[Hashable, Op]]) -> None:

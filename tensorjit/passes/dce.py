@@ -7,14 +7,11 @@ from dataclasses import replace
 from typing import final
 
 from tensorjit.ir.dims import DimExpr, symbols_of
-from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
+from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.rewriter import rebuild_ops
 from tensorjit.ir.texts import leaves
 from tensorjit.ir.types import ArrayType
 from tensorjit.records import dataclass
-
-_LOOPS = frozenset({"for", "while"})
-_CONTROL = _LOOPS | {"if", "scope"}
 
 
 def dce(graph: Graph, is_pure: Callable[[Op], bool]) -> Graph:
@@ -71,10 +68,9 @@ class _Context:
     scope: Op | None = None
 
     def inside(self, op: Op, index: int) -> _Context:
-        body = op.name in _LOOPS and index == (1 if op.name == "while" else 0)
-        test = op.name == "while" and index == 0
+        block, loop = op.blocks[index], op.is_loop
         scope = op if op.name == "scope" else self.scope
-        return _Context(op.blocks[index], op, test, op if body else self.loop, scope)
+        return _Context(block, op, loop and block is op.test, op if loop and block is op.body else self.loop, scope)
 
 
 @final
@@ -109,7 +105,7 @@ class _Liveness:
                 self.children[context.owner].append(op)
                 self._aim(op, context)
                 self.made_by.update((v, (op, k)) for k, v in enumerate(op.results))
-                if op.name in _CONTROL:
+                if op.is_control:
                     for v in reversed(op.results):
                         self.merged.update(dict.fromkeys(_symbols(v.type), v))
                 self.children[op], self.exits[op] = [], []
@@ -127,23 +123,24 @@ class _Liveness:
             self.merged.pop(known, None)
 
     def _aim(self, op: Op, context: _Context) -> None:
-        owner = None if context.is_test else context.owner
-        aims = {"yield": owner, "continue": context.loop, "break": context.loop, "leave": context.scope}
-        target = aims.get(op.name)
-        if target is not None and target.name in _CONTROL:
+        row = op.row
+        around = {"owner": None if context.is_test else context.owner, "loop": context.loop, "scope": context.scope}
+        target = around[row.aims] if row is not None and row.aims is not None else None
+        if target is not None and target.is_control:
             self.target[op] = target
 
     def _params(self, op: Op, block: Block) -> None:
-        if op.name in _LOOPS:
+        if op.is_loop:
             carried = block.params[len(block.params) - len(op.results) :]
             self.made_by.update((v, (op, k)) for k, v in enumerate(carried))
 
     def _escape(self, op: Op) -> None:
         escapes = self.escapes.setdefault(op, set())
         escapes.discard(op)
-        if op.name in ("continue", "break", "leave"):
+        row = op.row
+        if row is not None and row.aims in ("loop", "scope"):
             escapes.add(self.target[op])
-        elif op.name in ("return", "raise") or (op.name not in TERMINATORS and not self.is_pure(op)):
+        elif not (row.is_pure if row is not None and op.is_terminator else self.is_pure(op)):
             escapes.add(None)
 
     def run(self) -> None:
@@ -155,11 +152,10 @@ class _Liveness:
                 continue
             op, slot = made
             self._keep(op)
-            if op.name in _CONTROL and (op, slot) not in self.live_slots:
+            if op.is_control and (op, slot) not in self.live_slots:
                 self.live_slots.add((op, slot))
                 self._mark_sizes(op.results[slot].type)
-                carried = op.operands[len(op.operands) - len(op.results) :] if op.name in _LOOPS else ()
-                self._mark(carried[slot : slot + 1])
+                self._mark(op.carried[slot : slot + 1] if op.is_loop else ())
                 for terminator in self.exits[op]:
                     self._mark(terminator.operands[slot : slot + 1])
 
@@ -177,7 +173,7 @@ class _Liveness:
         while stack:
             inside = stack.pop()
             for op in self.children[inside]:
-                all_of_it = inside is not None and inside.name not in _CONTROL
+                all_of_it = inside is not None and not inside.is_control
                 if (all_of_it or self.escapes[op]) and op not in self.kept:
                     self._keep_one(op)
                     stack.append(op)
@@ -190,27 +186,25 @@ class _Liveness:
     def _keep_one(self, op: Op) -> None:
         self.kept.add(op)
         if self.merged:  # what is known of a size lives as long as the size is looked at, in a check say
-            self._mark_sizes(
-                *(r.type for r in op.results if op.name not in _CONTROL), *(x for a in op.attrs.values() for x in leaves(a))
-            )
-        if op.name in _LOOPS:
-            self._mark(op.operands[: len(op.operands) - len(op.results)])
+            self._mark_sizes(*(r.type for r in op.results if not op.is_control), *(x for a in op.attrs.values() for x in leaves(a)))
+        if op.is_loop:
+            self._mark(op.lead)
         elif op not in self.target:
             self._mark(op.operands)
-        if op.name == "while" and op.blocks[0].terminator.name == "yield":
-            self._mark(op.blocks[0].terminator.operands)
+        if op.is_loop and op.test is not None and op.test.terminator.name == "yield":
+            self._mark(op.test.terminator.operands)
 
     def visit(self, op: Op, blocks: Sequence[Block]) -> Sequence[Op]:
         if op in self.target:
             return (replace(op, operands=self._slots(self.target[op], op.operands)),)
-        if op.name in TERMINATORS:
+        if op.is_terminator:
             return (op,)
         if op not in self.kept:
             return ()
-        if op.name not in _CONTROL:
+        if not op.is_control:
             return (op if not op.blocks else replace(op, blocks=tuple(blocks)),)
-        operands = self._slots(op, op.operands) if op.name in _LOOPS else op.operands
-        if op.name in _LOOPS:
+        operands = self._slots(op, op.operands) if op.is_loop else op.operands
+        if op.is_loop:
             blocks = [Block(self._slots(op, b.params), b.ops) for b in blocks]
         return (replace(op, operands=operands, results=self._slots(op, op.results), blocks=tuple(blocks)),)
 

@@ -15,13 +15,12 @@ from types import MappingProxyType
 from typing import Final, final
 
 from tensorjit.ir.dims import Dim
-from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
+from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.kernel import Ref
 from tensorjit.ir.types import ArrayType, ScalarType, UnknownType
 from tensorjit.ops.opdef import Loop, OpDef
 from tensorjit.passes.alias import Aliases, find_aliases
 from tensorjit.passes.regions import (
-    LEAVES,
     Axes,
     Sizes,
     array_type,
@@ -39,9 +38,6 @@ from tensorjit.passes.seal import Region, finish, frozen
 MAX_OPS = 256  # ops of one region: compile time of a kernel grows with its length
 MAX_ARRAYS = 24  # arrays of one region: more streams than this fight over the cache
 MAX_OPEN = 8  # open regions at one time: bounds the search for conflicts
-
-# ops that raise nothing and write nothing, so that pending stores may move behind them
-QUIET = frozenset({"const", "dim", "bind", "cast", "view", "reshape", "part", "load", "empty", "truth"})
 
 
 def fuse(graph: Graph, table: Mapping[str, OpDef], aliases: Aliases | None = None) -> Graph:
@@ -116,13 +112,13 @@ class _BlockFuser:
         for result in op.results:
             self.fuser.defs[result] = op
         name = op.name
-        if op.blocks or name in TERMINATORS:
+        if op.blocks or op.is_terminator:
             self._control(op)
         elif name == "store":
             self._store(op)
         elif name in ("full", "copy", "cast") and is_array(op.result) and not op.result.type.shape:  # type: ignore[union-attr]
             self._scalar_memory(op)
-        elif name in LEAVES:
+        elif op.is_fill:
             self.leaves[op.result] = op
         elif name == "view":
             self._view(op)
@@ -141,7 +137,7 @@ class _BlockFuser:
     def _plain(self, op: Op) -> None:
         for v in op.operands:
             self._demand(v, op)
-        if op.name not in QUIET and not self.fuser.is_elementwise(op):
+        if not self._is_quiet(op):
             self._close_where(lambda r: bool(r.targets), lambda: f"{_named(op)} may raise, and writes never cross that")
         if op.name in ("load", "library"):
             for v in filter(is_array, op.operands):
@@ -149,6 +145,11 @@ class _BlockFuser:
         if not op.results and op.name == "library":
             self._close_where(lambda r: True, lambda: f"{_named(op)} may write")
         self.schedule.append(op)
+
+    def _is_quiet(self, op: Op) -> bool:
+        """Whether pending stores may move behind an op: it raises nothing and writes nothing."""
+        row = op.row
+        return self.fuser.is_elementwise(op) or (row is not None and not (row.raises or row.writes))
 
     def _before_reading(self, value: Value, op: Op) -> None:
         self._close_where(lambda r: self._writes(r, value), lambda: f"{_word(value)} is read by {_named(op)}")

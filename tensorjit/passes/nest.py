@@ -24,7 +24,6 @@ from tensorjit.ir.kernel import MATH, Apply, Expr, Ref
 from tensorjit.ir.types import ScalarType
 from tensorjit.ops.opdef import Loop, OpDef
 from tensorjit.passes.regions import (
-    LEAVES,
     Axes,
     Sizes,
     array_type,
@@ -168,7 +167,7 @@ class Region:
         """The axes and the phase of every value, and the memory that is read."""
         for op in self.members:
             result = op.result
-            if op.name in LEAVES or (op.name == "view" and op.operands[0] in self.floating):
+            if op.is_fill or (op.name == "view" and op.operands[0] in self.floating):
                 self.floating[result] = op
             elif op.name == "view":
                 outer = rearranged(op, self.sizes)
@@ -310,7 +309,7 @@ class Region:
     def _costs(self) -> None:
         for op in self.members:
             if op.result in self.axes and not self.is_reduction(op):
-                below = {w for w in self.inner(op) if self.is_full(w)} if op.name not in LEAVES else set()
+                below = {w for w in self.inner(op) if self.is_full(w)} if not op.is_fill else set()
                 # cut off: a value used twice at every step would cost 2 ** steps
                 self.cost[op.result] = min(self.op_cost(op) + sum(self.cost[w] for w in below), CHEAP + 1)
 

@@ -20,7 +20,6 @@ from tensorjit.ir.graph import Op, Value
 from tensorjit.ir.types import ArrayType, ScalarType
 
 Axes = tuple[int | None, ...]
-LEAVES = frozenset({"full", "iota"})  # computed wherever they are wanted: no memory is read
 
 
 @final

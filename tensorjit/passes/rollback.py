@@ -27,7 +27,6 @@ from tensorjit.ir.rewriter import changed, rebuild_ops
 from tensorjit.ir.types import ArrayType, ScalarType
 
 GUARD_ERROR: Final = f"{GuardError.__module__}.{GuardError.__qualname__}"
-_VIEWS: Final = frozenset({"view", "reshape", "part"})
 
 
 def rollback(graph: Graph, writable: Collection[int]) -> Graph:
@@ -73,7 +72,7 @@ class _Writes:
         self.fresh: set[Value] = set()
         self.found: frozenset[Value] = frozenset()
         for op in graph.walk():
-            if op.name in _VIEWS:
+            if op.is_view:
                 self.base[op.result] = op.operands[0]
             elif not op.blocks:
                 self.fresh.update(op.results)
@@ -95,8 +94,8 @@ class _Writes:
 
     def _control(self, op: Op, written: frozenset[Value]) -> frozenset[Value]:
         after = written
-        for _ in range(2 if op.name in ("for", "while") else 1):  # the second turn starts from what the first wrote
-            entered = after if op.name in ("for", "while") else written
+        for _ in range(2 if op.is_loop else 1):  # the second turn starts from what the first wrote
+            entered = after if op.is_loop else written
             for block in op.blocks:
                 after |= self._block(block, entered)
         return after

@@ -12,8 +12,6 @@ from tensorjit.ir.graph import Block, Op, Value
 from tensorjit.passes.regions import Axes, is_array
 from tensorjit.records import dataclass
 
-_UNUSED = frozenset({"const", "dim", "cast", "view", "reshape", "load", "empty"})  # dropped where nothing uses them
-
 
 @final
 @dataclass(eq=False, slots=True)
@@ -43,13 +41,16 @@ def finish(source: Block, schedule: Sequence[Op | Region], defs: Mapping[Value, 
                 out.append(op)
                 used.update(op.operands)
             continue
-        unused = item.name in _UNUSED and not any(r in used for r in item.results)
-        if not unused:
+        if not _may_go(item) or any(r in used for r in item.results):
             out.append(item)
             used.update(item.operands)
             for block in item.blocks:
                 used.update(v for o in block.walk() for v in o.operands)
     return Block(source.params, tuple(reversed(out)))
+
+
+def _may_go(op: Op) -> bool:
+    return op.row is not None and op.row.is_pure and not op.blocks and not op.is_terminator
 
 
 def _seal(region: Region, used: set[Value], defs: Mapping[Value, Op]) -> list[Op]:

@@ -16,28 +16,20 @@ after::
 from __future__ import annotations
 
 from tensorjit.ir.graph import Graph, Op
+from tensorjit.ops import OPS
 from tensorjit.passes.cse import cse
 from tensorjit.passes.dce import dce
-
-_EFFECTS = frozenset(
-    {"bind", "check", "warn", "broadcast_dim", "index_check", "fit_int", "store", "library", "raise", "while", "unreachable",
-     "return"}
-)  # fmt: skip
-# Python operators that cannot raise on the numbers they take
-_SAFE_PYTHON = frozenset({"py_not", "py_eq", "py_ne", "py_lt", "py_le", "py_gt", "py_ge", "py_and", "py_or", "py_xor", "py_float"})
-_VIEWS = frozenset({"view", "reshape", "part"})
 
 
 def is_pure(op: Op) -> bool:
     """Whether an op may be left out where its results are not used: it raises nothing, writes nothing, defines no size."""
-    if op.name.startswith(("py_", "math_")):
-        return op.name in _SAFE_PYTHON
-    return op.name not in _EFFECTS
+    row = op.row
+    return row.is_pure if row is not None else op.name not in OPS or not OPS[op.name].raises
 
 
 def may_share(op: Op) -> bool:
     """Whether an op's result may be storage of an operand's."""
-    return op.name in _VIEWS or bool(op.blocks)
+    return op.is_view or bool(op.blocks)
 
 
 def simplify(graph: Graph) -> Graph:

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tensorjit.errors import Loc
+from tensorjit.ir.core import BINARY, COMPARE, UNARY, Level
 from tensorjit.ir.dims import floordiv, maximum, symbol
 from tensorjit.ir.dtypes import BOOL, DTYPES, F32, F64, I64
 from tensorjit.ir.graph import Block, Builder, Graph, Value
@@ -33,7 +34,6 @@ from tensorjit.ir.kernel import (
 )
 from tensorjit.ir.texts import Opaque
 from tensorjit.ir.types import NP_BOOL, PY_BOOL, PY_FLOAT, UNKNOWN, ArrayType, ScalarType, Type
-from tensorjit.ir.verifier import BINARY, COMPARE, UNARY, Level
 
 N, M = symbol("n", 2, True), symbol("odd name", 0)
 TYPES: tuple[Type, ...] = (

@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tensorjit.errors import Loc, VerifyError
-from tensorjit.ir.graph import TERMINATORS, Block, Builder, Graph, Op, Value
+from tensorjit.ir.core import Level
+from tensorjit.ir.graph import Block, Builder, Graph, Op, Value
 from tensorjit.ir.kernel import Kernel
 from tensorjit.ir.kernel_verifier import verify_kernel
 from tensorjit.ir.parser import parse_graph, parse_kernel
 from tensorjit.ir.rewriter import rebuild_ops
-from tensorjit.ir.verifier import Level, verify_graph
+from tensorjit.ir.verifier import verify_graph
 from tests.ir.strategies import graphs, kernels
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -33,7 +34,7 @@ def test_what_is_well_formed_passes(generic: Graph, specialised: Graph, kernel: 
 @given(graphs("generic"), st.data())
 def test_an_op_that_goes_missing_is_missed(graph: Graph, data: st.DataObject) -> None:
     uses = {v for op in graph.walk() for v in op.operands}
-    needed = [op for op in graph.walk() if op.name in TERMINATORS or any(v in uses for v in op.results)]
+    needed = [op for op in graph.walk() if op.is_terminator or any(v in uses for v in op.results)]
     lost = data.draw(st.sampled_from(needed))
     damaged = rebuild_ops(graph, lambda op, blocks: () if op is lost else (with_blocks(op, blocks),))
     with pytest.raises(VerifyError):
@@ -47,7 +48,7 @@ def with_blocks(op: Op, blocks: Sequence[Block]) -> Op:
 @unhurried
 @given(graphs("generic"), st.data())
 def test_an_op_that_stands_twice_is_found(graph: Graph, data: st.DataObject) -> None:
-    ops = [op for op in graph.walk() if op.results or op.name in TERMINATORS]
+    ops = [op for op in graph.walk() if op.results or op.is_terminator]
     doubled = data.draw(st.sampled_from(ops))
 
     def visit(op: Op, blocks: Sequence[Block]) -> Sequence[Op]:
@@ -133,7 +134,7 @@ def test_rules_of_both_levels(body: str, message: str) -> None:
         ("%a: f64[n]:C = if(%c) then { yield(%v) } else { yield(%v) } return(%a)", "f64[n]:A, not f64[n]"),
         ("%a: f64[1]:A = if(%c) then { yield(%v) } else { yield(%v) } return(%a)", "f64[n]:A, not f64[1]:A"),
         ("%a: f64[n]:A = if(%c) then { yield(%w) } else { yield(%v) } return(%a)", "f64[n]:A:readonly, not f64[n]:A"),
-        ("%a: f64[n]:A = view(%w) return(%a)", "a view that can be written of an array that cannot"),
+        ("%a: f64[n]:A = reshape(%w) return(%a)", "a view that can be written of an array that cannot"),
         ("store(%w, %x) return(%x)", "a store to a read-only array"),
         ("%a: f64 = for(%x) do (%i: int, %s: f64) { continue(%x) } return(%a)", "0 initial values"),
         ("raise()", "has the attr `exception`"),

@@ -19,7 +19,7 @@ def is_pure(op: Op) -> bool:
 
 
 def may_share(op: Op) -> bool:
-    return op.name == "view"
+    return op.is_view
 
 
 @unhurried
@@ -69,7 +69,7 @@ def test_scalars(body: str, left: int) -> None:
         ("%a: f64 = sum(%v) %b: f64 = sum(%v) return(%a, %b)", 1),
         ("%a: f64 = sum(%v) store(%v, %x) %b: f64 = sum(%v) return(%a, %b)", 2),
         (
-            "%a: f64 = sum(%v) if(%c) then { store(%v) yield() } else { yield() } "
+            "%a: f64 = sum(%v) if(%c) then { store(%v, %x) yield() } else { yield() } "
             "%b: f64 = sum(%v) return(%a, %b)",
             2,
         ),
@@ -79,7 +79,7 @@ def test_scalars(body: str, left: int) -> None:
             2,
         ),
         (
-            "%a: f64 = sum(%v) for(%x, %x, %x) do (%i: int) { %b: f64 = sum(%v) store(%b) continue() } "
+            "%a: f64 = sum(%v) for(%x, %x, %x) do (%i: int) { %b: f64 = sum(%v) store(%v, %x) continue() } "
             "return(%a)",
             2,
         ),
@@ -100,7 +100,7 @@ TWO = "%a: f64[n] = neg(%v) %b: f64[n] = neg(%v) "
         ("%s: f64[n] = add(%a, %b) return(%s)", 1),
         ("return(%a, %b)", 2),  # the user would get one array twice
         ("store(%b, %x) %s: f64 = sum(%a) return(%s)", 2),
-        ("%w: f64[n] = view(%b) store(%w, %x) %s: f64 = sum(%a) return(%s)", 2),
+        ("%w: f64[n] = reshape(%b) store(%w, %x) %s: f64 = sum(%a) return(%s)", 2),
         ("%s: f64[n] = if(%c) then { yield(%a) } else { yield(%b) } return(%s)", 2),
     ],
 )

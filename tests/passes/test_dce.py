@@ -49,7 +49,7 @@ LOOP = "%s: f64, %t: f64 = for(%x, %x, %x, %x, %y) do (%i: int, %s.1: f64, %t.1:
     ("body", "left"),
     [
         ("%a: f64 = sin(%x) %b: f64 = sin(%a) return(%x)", ["return(%x)"]),
-        ("%a: f64 = sin(%x) store(%a) return(%x)", ["%a: f64 = sin(%x)", "store(%a)", "return(%x)"]),
+        ("%a: f64 = sin(%x) store(%a, %x) return(%x)", ["%a: f64 = sin(%x)", "store(%a, %x)", "return(%x)"]),
         ("%a: f64 = if(%c) then { yield(%x) } else { yield(%y) } return(%x)", ["return(%x)"]),
         # of two results one
         (
@@ -59,8 +59,8 @@ LOOP = "%s: f64, %t: f64 = for(%x, %x, %x, %x, %y) do (%i: int, %s.1: f64, %t.1:
         ),
         # none, but for an effect in a branch
         (
-            "%a: f64 = if(%c) then { store(%x) yield(%x) } else { yield(%y) } return(%x)",
-            ["if(%c)", "store(%x)", "yield()", "yield()", "return(%x)"],
+            "%a: f64 = if(%c) then { store(%x, %y) yield(%x) } else { yield(%y) } return(%x)",
+            ["if(%c)", "store(%x, %y)", "yield()", "yield()", "return(%x)"],
         ),
         ("%a: f64 = scope() do { leave(%x) } return(%x)", ["return(%x)"]),
         (LOOP + "continue(%t.1, %s.1) } return(%x)", ["return(%x)"]),

@@ -36,13 +36,6 @@ __all__ = ["EMITTERS", "Exit", "Loop", "is_quiet"]
 GIL_WORK = 20_000  # turns of simple work that take about 10 us
 LIBRARY_TURNS = 1 << 13  # simple turns that a call of a library takes, more or less
 STRIP = 1 << 12  # turns of an innermost loop between two looks at the budget
-LOOPS = frozenset({"for", "while"})
-
-# what touches no Python object, and so may run without the GIL
-_QUIET = frozenset(
-    {"const", "dim", "bind", "check", "broadcast_dim", "index_check", "fit_int", "cast", "select", "truth", "load", "store",
-     "view", "reshape", "part", "launch", "if", "for", "while", "yield", "continue", "break", "unreachable"}
-)  # fmt: skip
 
 
 # -- flat registers --------------------------------------------------------------------------------------------
@@ -212,8 +205,7 @@ def _continues(block: Block) -> Iterator[Op]:
     for op in block.ops:
         if op.name == "continue":
             yield op
-        own = {"for": 1, "while": 2}.get(op.name, 0)  # a loop's own blocks; its else belongs to us
-        for inner in op.blocks[own:]:
+        for inner in op.blocks[len(op.own_blocks) :]:  # a loop's own blocks are its own; its else belongs to us
             yield from _continues(inner)
 
 
@@ -299,7 +291,7 @@ def _for(d: Driver, op: Op) -> None:
     count = _count(d, start, stop, step)
     released = _let_go(d, op, count)
     out = Exit(d, op.results, "endfor")
-    strip = not any(o.name in LOOPS for o in body.walk()) and is_quiet(op) and not _is_short(count)
+    strip = not any(o.is_loop for o in body.walk()) and is_quiet(op) and not _is_short(count)
     with d.host.turns(), d.inside():
         carried = _Carried(d, body, body.params[1:], op.operands[3:])
         before, head = b.block, d.host.new_block("loop")
@@ -419,7 +411,7 @@ def _charge_turn(d: Driver, op: Op) -> None:
     if "library" in names:
         d.host.signals()
         d.host.charge(I64(LIBRARY_TURNS))
-    elif names & LOOPS:
+    elif any(o.is_loop for o in inside):
         d.host.charge(I64(STRIP // 4))
     elif "launch" in names:
         d.host.charge(functools.reduce(d.emit.add, [_launch_turns(d, o) for o in inside if o.name == "launch"]))
@@ -468,7 +460,7 @@ def _while(d: Driver, op: Op) -> None:
         if carried.rest:
             registers = carried.latch()
             following = b.add(count, I64(1))
-            if is_quiet(op) and not any(o.name in LOOPS or o.name == "launch" for o in body.walk()):
+            if is_quiet(op) and not any(o.is_loop or o.name == "launch" for o in body.walk()):
                 with b.if_then(b.icmp_unsigned("==", b.and_(following, I64(STRIP - 1)), I64(0)), likely=False):
                     d.host.charge(I64(STRIP))
             else:
@@ -499,16 +491,21 @@ def is_quiet(op: Op) -> bool:
     """Whether a loop touches no Python object on its usual path."""
     for block in op.blocks:
         for o in block.walk():
-            if o.name in LOOPS and _moves_arrays(o):
-                return False
-            if not (o.name in _QUIET or o.name.startswith(("py_", "math_")) or "loop" in o.attrs):
+            if (o.is_loop and _moves_arrays(o)) or not _is_quiet(o):
                 return False
     return not _moves_arrays(op)
 
 
+def _is_quiet(o: Op) -> bool:
+    row = o.row
+    if row is None:  # a row of the op table, on numbers
+        return o.name.startswith(("py_", "math_")) or "loop" in o.attrs
+    return not row.python and row.aims != "scope"  # a `leave` may go beyond the loop, to where the GIL is held
+
+
 def _moves_arrays(op: Op) -> bool:
-    body = op.blocks[0 if op.name == "for" else 1]
-    params = body.params[1:] if op.name == "for" else body.params
+    body = op.body
+    params = body.params[len(body.params) - len(op.results) :]
     turns = list(_continues(body))
     return any(isinstance(p.type, ArrayType) and any(t.operands[k] is not p for t in turns) for k, p in enumerate(params))
 
@@ -538,7 +535,7 @@ def _body_work(d: Driver, body: Block) -> ir.Value:
     for o in body.walk():
         if o.name == "launch":
             more: ir.Value = I64(64)
-        elif o.name in LOOPS:
+        elif o.is_loop:
             more = _times(d, _turns(d, o, bounds), I64(1 if o.name == "while" else 2))
         else:
             continue

@@ -36,7 +36,7 @@ from tensorjit.backends.llvm.abi import (
     memory_type,
 )
 from tensorjit.backends.llvm.casts import cast
-from tensorjit.backends.llvm.control import GIL_WORK, LOOPS, Exit
+from tensorjit.backends.llvm.control import GIL_WORK, Exit
 from tensorjit.backends.llvm.flags import Sides, overflows, side_of
 from tensorjit.backends.llvm.frame import OUT_OF_MEMORY
 from tensorjit.backends.llvm.kernels import Target, emit_kernel
@@ -47,7 +47,7 @@ from tensorjit.errors import GuardError, Loc
 from tensorjit.ir import dims
 from tensorjit.ir.dims import Dim, DimExpr
 from tensorjit.ir.dtypes import BOOL, DType
-from tensorjit.ir.graph import TERMINATORS, Block, Graph, Op, Value
+from tensorjit.ir.graph import Block, Graph, Op, Value
 from tensorjit.ir.kernel import Kernel, Ref
 from tensorjit.ir.types import ArrayType, ScalarType, Type
 from tensorjit.ops.opdef import Loop, OpDef
@@ -143,7 +143,7 @@ class Driver:
             self.loc = op.loc or self.loc
             if op.blocks:
                 self._run_blocks(op)
-            elif op.name in TERMINATORS:
+            elif op.is_terminator:
                 self.switch("numpy" if op.name == "return" else self.base)
                 self._dispatch(op)
             else:
@@ -334,7 +334,7 @@ class Driver:
 
 def _turns_over_scalars(graph: Graph) -> bool:
     """Whether there is a loop whose turns compute on scalars alone: LLVM's own passes pay there."""
-    loops = [op for op in graph.walk() if op.name in LOOPS and control.is_quiet(op)]
+    loops = [op for op in graph.walk() if op.is_loop and control.is_quiet(op)]
     return any({"launch"}.isdisjoint(o.name for block in op.blocks for o in block.walk()) for op in loops)
 
 

@@ -19,7 +19,6 @@ from tensorjit.passes.specialise.versions import jump_values
 _JUMPS = {"yield": "fell", "continue": "continued", "break": "broke"}
 _HAND_ON = frozenset({"tuple", "list", "bound", "function", "for", "while", "return", *_JUMPS})  # what they take, as it is
 STUMBLES = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)  # of a rule, over its stand-ins
-_TERMINATORS = frozenset({*_JUMPS, "return", "raise", "unreachable"})
 
 
 def run(s: Specialiser, ops: Sequence[Op], start: int, frame: Frame, rest: Rest) -> Outcome:
@@ -40,7 +39,7 @@ def run(s: Specialiser, ops: Sequence[Op], start: int, frame: Frame, rest: Rest)
             if outcome.kind != "fell":
                 return outcome
             bind(s, op, frame, outcome.values)
-        elif op.name in _TERMINATORS:
+        elif op.is_terminator:
             return _terminate(s, op, frame)
         else:
             _simple(s, op, frame)

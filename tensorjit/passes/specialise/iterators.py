@@ -47,7 +47,7 @@ def _blocks(block: Block, loops: _Loops) -> Iterator[tuple[Block, _Loops]]:
     yield block, loops
     for op in block.ops:
         for inner in op.blocks:
-            yield from _blocks(inner, (*loops, op) if op.name in ("for", "while") else loops)
+            yield from _blocks(inner, (*loops, op) if op.is_loop else loops)
 
 
 def _keeps(op: Op, operand: int) -> bool:

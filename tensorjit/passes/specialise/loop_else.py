@@ -21,16 +21,15 @@ from tensorjit.ir.graph import NO_ATTRS, Block, Op, Value
 
 def without_else(op: Op) -> tuple[Op, ...] | None:
     """The ops that a loop with an `else` and a `break` stands for, ending in a `yield` of its results; None for other loops."""
-    bodies = 1 if op.name == "for" else 2
-    if len(op.blocks) == bodies or not _breaks(op.blocks[bodies - 1]):
+    orelse = op.orelse
+    if orelse is None or not _breaks(op.body):
         return None
-    orelse = op.blocks[-1]
     no, flag = Value(name="broke"), Value(name="broke")
     loop = replace(
         op,
         operands=(*op.operands, no),
         results=(*orelse.params, flag),
-        blocks=tuple(_flagged(block, turn=k == bodies - 1) for k, block in enumerate(op.blocks[:bodies])),
+        blocks=tuple(_flagged(block, turn=block is op.body) for block in op.own_blocks),
     )
     kept = Block((), (Op("yield", orelse.params, loc=op.loc),))
     choice = Op("if", (flag,), op.results, NO_ATTRS, (kept, Block((), orelse.ops)), op.loc)
@@ -47,7 +46,7 @@ def _breaks(block: Block) -> bool:
 
 def inside_of(op: Op) -> tuple[Block, ...]:
     """The blocks of an op whose `break` and `continue` are those of the loop around it."""
-    return op.blocks[{"for": 1, "while": 2, "function": len(op.blocks)}.get(op.name, 0) :]
+    return op.blocks[len(op.own_blocks) :]
 
 
 def _flagged(block: Block, turn: bool) -> Block:

@@ -109,9 +109,9 @@ class Loop(ABC):
 
     def end(self, values: Values, frame: Frame, after: Rest) -> Outcome:
         """The loop ended without `break`: its `else` block, if any."""
-        if len(self.op.blocks) < (2 if self.op.name == "for" else 3):
+        block = self.op.orelse
+        if block is None:
             return Outcome("fell", values)
-        block = self.op.blocks[-1]
         frame.env.update(zip(block.params, values, strict=True))
         return run(self.s, block.ops, 0, frame, after)
 
@@ -152,7 +152,7 @@ def _varying(body: Block, params: Sequence[Value]) -> list[bool]:
 
 def _reads(op: Op, count: int) -> list[bool]:
     used = {v for block in op.blocks for inner in block.walk() for v in inner.operands}
-    carried = [block.params[1:] if op.name == "for" and block is op.blocks[0] else block.params for block in op.blocks]
+    carried = [block.params[len(block.params) - len(op.results) :] for block in op.blocks]
     return [any(k < len(params) and params[k] in used for params in carried) for k in range(count)]
 
 
@@ -260,12 +260,10 @@ def _computes(block: Block) -> list[str]:
             out.append(f"{op.name} {found} {results}")
         elif op.name != "cast":
             # what is returned, stored or handed to NumPy is so with its type; what jumps carry is the templates' business
-            taken = [] if op.blocks or op.name in _CARRY else [_kind(v.type) for v in op.operands]
+            carries = op.row is not None and op.row.aims in ("owner", "loop")
+            taken = [] if op.blocks or carries else [_kind(v.type) for v in op.operands]
             out.append(f"{op.name} {taken} {len(op.results)}")
     return out
-
-
-_CARRY = frozenset({"yield", "continue", "break"})
 
 
 def _kind(t: Type) -> str:
