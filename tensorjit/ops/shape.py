@@ -104,7 +104,7 @@ def reshaped(b: TypedBuilder, x: Value, given: Sequence[Abstract], order: str = 
         return x
     for s in sizes:
         if s is not None:
-            b.check("ge", s, 0, "tensorjit.errors.TypeInferenceError", "a size is -1 that is no constant: write -1 there")
+            b.check("ge", s, 0, "tensorjit.errors.TypeInferenceError", _UNTOLD)
     if None in sizes:
         b.check("gt", known, 0, "ValueError", message, args)
         missing = _quotient(b, total, known)
@@ -119,6 +119,9 @@ def reshaped(b: TypedBuilder, x: Value, given: Sequence[Abstract], order: str = 
         b.fail("ValueError", f"order must be one of 'C', 'F', 'A', or 'K' (got '{order}')")
         return x
     return _without_ones(b, x, shape) or b.reshape(x, shape, order)
+
+
+_UNTOLD = "a negative size stands for what is left over, and this one is no constant: write -1 there"
 
 
 def _unknown(size: Abstract) -> bool:

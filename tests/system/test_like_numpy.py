@@ -334,10 +334,10 @@ def test_bools_are_ints_in_ranges_and_slices() -> None:
 def test_a_size_of_minus_one_that_is_not_known(backend: Any) -> None:
     f = tj.script(module("def f(x, k):\n    return x.reshape(k, 1)\n")["f"], backend=backend)
     assert f(np.arange(3), np.int8(3)).shape == (3, 1)
-    with pytest.raises(tj.TypeInferenceError, match="write -1 there"):
-        f(np.arange(3), np.int8(-1))
-    with pytest.raises(ValueError, match="negative dimensions not allowed"):
-        f(np.arange(3), np.int8(-2))
+    for size in (-1, -2):  # any negative size is what is left over, to NumPy
+        assert np.arange(3).reshape(size, 1).shape == (3, 1)
+        with pytest.raises(tj.TypeInferenceError, match="write -1 there"):
+            f(np.arange(3), np.int8(size))
 
 
 MUTABLE: list[Any] = [{"a": 1}, {1}, bytearray(b"ab"), {}, type("Anything", (), {})()]
