@@ -136,7 +136,9 @@ class Region:
         memory = self.memory.get(op.operands[0])
         known = [m for m in self.memory.values() if m.layout != "A" and len(m.shape) > 1]
         layout = memory.layout if memory is not None else "K" if known else array_type(op.operands[0]).layout
-        if layout in ("A", "K") or not live:
+        if not live:  # one element has no order
+            return False
+        if layout in ("A", "K"):
             return self.vector_axis not in self.reduced
         return live[0 if layout == "F" else -1] not in self.reduced
 

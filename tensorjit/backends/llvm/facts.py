@@ -46,6 +46,9 @@ __all__ = [
 VECTOR_BYTES = 64
 """The logical vector: the same on every target, so that sums are added up in the same order everywhere."""
 
+ORDERED_LANES = 8
+"""At most, where each lane of a reduction waits for the one before it."""
+
 
 def statements(body: Iterable[Stmt]) -> Iterator[Stmt]:
     """All statements of a body, those of inner bodies included."""
@@ -101,7 +104,8 @@ def lanes(loop: For) -> int:
             widest = max(widest, 4 if node.dtype.name == "f16" else size)
         if isinstance(stmt, For):
             widest = max([widest, *(r.dtype.part.size for r in stmt.reductions)])
-    return VECTOR_BYTES // widest
+    # lanes that wait for each other gain nothing from their number, and those beyond the end cost as much as any
+    return min(ORDERED_LANES, VECTOR_BYTES // widest) if any(r.ordered for r in loop.reductions) else VECTOR_BYTES // widest
 
 
 def multiplier(loop: For, vector_bytes: int) -> int:
