@@ -179,6 +179,7 @@ _ROWS: tuple[CoreOp, ...] = (
     _typed("view", 1, role="view", attrs={"axes": _is_tuple, "offset": _is_tuple}),
     _typed("reshape", 1, role="view"),
     _typed("part", 1, role="view"),
+    _typed("same_object", 2),
     _typed("library", None, None, reads=True, writes=True, allocates=True, raises=True, python=True, flags=True),
     # after `lower`
     _typed("fused", None, None, role="region", blocks=("do",), reads=True, writes=True, allocates=True, flags=True),

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import tensorjit
+from tensorjit.backends import reference
+from tensorjit.backends.llvm import driver
 from tensorjit.ir.core import CORE
 from tensorjit.ops import OPS
 
@@ -28,6 +30,12 @@ def test_no_module_keeps_a_list_of_core_ops(path: Path) -> None:
 
 def test_core_ops_are_no_rows_of_the_op_table_of_another_kind() -> None:
     assert not CORE.keys() & OPS.keys()
+
+
+def test_what_the_backends_run_has_a_row() -> None:
+    known = CORE.keys() | OPS.keys()
+    for handled in (reference._CONTROL, reference._HANDLERS, driver.OPS):
+        assert set(handled) <= known
 
 
 def test_what_a_row_says_holds_together() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,7 @@ from tests.system.harness import BACKENDS
 
 X = np.arange(1.0, 5.0)
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tj.TracerWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::tensorjit.errors.TracerWarning")
 
 
 def unseen(value: float, count: int) -> Any:

@@ -7,7 +7,7 @@ import functools
 import itertools
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,7 @@ X = np.arange(1.0, 5.0)
 TOTAL = 0
 LOG: list[Any] = []
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tj.TracerWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::tensorjit.errors.TracerWarning")
 
 
 # -- paths that come later -------------------------------------------------------------------------------------

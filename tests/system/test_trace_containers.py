@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,7 @@ C: list[Any] = [[1, 2], [3]]
 D: dict[str, Any] = {"a": 1, "b": [2]}
 E: dict[str, Any] = {"a": 1, "b": [2]}
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tj.TracerWarning)
-        warnings.simplefilter("ignore", tj.FallbackWarning)
-        yield
+pytestmark = [pytest.mark.filterwarnings(f"ignore::tensorjit.errors.{name}") for name in ("TracerWarning", "FallbackWarning")]
 
 
 COMPARISONS: list[Callable[[], Any]] = [

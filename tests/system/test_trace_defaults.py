@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,7 @@ from tests.system.harness import BACKENDS, compare, observe
 
 X = np.arange(3.0)
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tj.TracerWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::tensorjit.errors.TracerWarning")
 
 
 def held(traced: Callable[..., Any], function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

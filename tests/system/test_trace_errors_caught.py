@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,7 @@ from tests.system.harness import BACKENDS, compare, observe
 
 X = np.arange(1.0, 5.0)
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tj.TracerWarning)
-        warnings.simplefilter("ignore", tj.FallbackWarning)
-        yield
+pytestmark = [pytest.mark.filterwarnings(f"ignore::tensorjit.errors.{name}") for name in ("TracerWarning", "FallbackWarning")]
 
 
 def held(traced: Callable[..., Any], function: Callable[..., Any], args: tuple[Any, ...]) -> None:

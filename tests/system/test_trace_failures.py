@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,7 @@ from tests.system.harness import BACKENDS, compare, observe
 
 X = np.arange(1.0, 7.0).reshape(3, 2)
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tj.TracerWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::tensorjit.errors.TracerWarning")
 
 
 def held(traced: Callable[..., Any], function: Callable[..., Any], *args: Any) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +16,7 @@ X = np.arange(1.0, 5.0)
 W = X + 1
 V = X + 2
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tj.TracerWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::tensorjit.errors.TracerWarning")
 
 
 class Thing:

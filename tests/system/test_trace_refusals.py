@@ -9,7 +9,7 @@ import functools
 import math
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +26,7 @@ DAYS = np.array(["2020-01-01", "2021-01-01", "2022-01-01"], "M8[D]")
 FIELDS = np.array([(1.0, 2), (3.0, 4), (5.0, 6)], [("a", "f8"), ("b", "i8")])
 BACKEND = np
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tj.TracerWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::tensorjit.errors.TracerWarning")
 
 
 def held(traced: Callable[..., Any], function: Callable[..., Any], *args: Any) -> None:
